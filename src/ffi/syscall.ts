@@ -1,0 +1,179 @@
+/**
+ * The raw system calls, each with its C prototype. Nothing outside `src/ffi` calls these: the modules beside this one
+ * wrap them in functions that check results.
+ *
+ * The library is opened on first use, once for each thread (about 5 ms), never at import: pure code imports freely.
+ *
+ * Conventions: a result is the kernel's (`-errno` on failure). Descriptors are `i32`, sizes and ioctl numbers `u32`
+ * (an i32 would be sign-extended), offsets `i64`. A `bigint` argument is fast where a `number` in a 64-bit slot is
+ * not, so wrappers pass bigints there.
+ *
+ * @module
+ */
+import { buildStubLibrary } from "./stub_library.ts";
+import { checked } from "./errno.ts";
+
+/** A system call: its number (asm/unistd_64.h) and the prototype that this entry gives it. */
+interface SyscallDefinition extends Deno.ForeignFunction {
+  readonly number: number;
+}
+
+const SYSCALLS = {
+  // ssize_t read(int fd, void *buf, size_t count)
+  read: { number: 0, parameters: ["i32", "buffer", "u32"], result: "i32" },
+  // ssize_t write(int fd, const void *buf, size_t count)
+  write: { number: 1, parameters: ["i32", "buffer", "u32"], result: "i32" },
+  // int close(int fd)
+  close: { number: 3, parameters: ["i32"], result: "i32" },
+  // int fstat(int fd, struct stat *statbuf)
+  fstat: { number: 5, parameters: ["i32", "buffer"], result: "i32" },
+  // int poll(struct pollfd *fds, nfds_t nfds, int timeout)
+  poll: { number: 7, parameters: ["buffer", "u32", "i32"], result: "i32" },
+  // off_t lseek(int fd, off_t offset, int whence)
+  lseek: { number: 8, parameters: ["i32", "i64", "i32"], result: "i64" },
+  // void *mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset)
+  mmap: { number: 9, parameters: ["usize", "usize", "i32", "i32", "i32", "i64"], result: "i64" },
+  // int munmap(void *addr, size_t length)
+  munmap: { number: 11, parameters: ["usize", "usize"], result: "i32" },
+  // int ioctl(int fd, unsigned int request, unsigned long argument): the argument is a plain value
+  ioctl_value: { number: 16, parameters: ["i32", "u32", "u32"], result: "i32" },
+  // int ioctl(int fd, unsigned int request, void *argument): the argument is a structure
+  ioctl_buffer: { number: 16, parameters: ["i32", "u32", "buffer"], result: "i32" },
+  // ssize_t pread64(int fd, void *buf, size_t count, off_t offset)
+  pread: { number: 17, parameters: ["i32", "buffer", "u32", "i64"], result: "i32" },
+  // ssize_t pwrite64(int fd, const void *buf, size_t count, off_t offset)
+  pwrite: { number: 18, parameters: ["i32", "buffer", "u32", "i64"], result: "i32" },
+  // int madvise(void *addr, size_t length, int advice)
+  madvise: { number: 28, parameters: ["usize", "usize", "i32"], result: "i32" },
+  // pid_t getpid(void)
+  getpid: { number: 39, parameters: [], result: "i32" },
+  // ssize_t sendmsg(int sockfd, const struct msghdr *msg, int flags)
+  sendmsg: { number: 46, parameters: ["i32", "buffer", "i32"], result: "i32" },
+  // ssize_t recvmsg(int sockfd, struct msghdr *msg, int flags)
+  recvmsg: { number: 47, parameters: ["i32", "buffer", "i32"], result: "i32" },
+  // int shutdown(int sockfd, int how)
+  shutdown: { number: 48, parameters: ["i32", "i32"], result: "i32" },
+  // int socketpair(int domain, int type, int protocol, int sv[2])
+  socketpair: { number: 53, parameters: ["i32", "i32", "i32", "buffer"], result: "i32" },
+  // int setsockopt(int sockfd, int level, int optname, const void *optval, socklen_t optlen)
+  setsockopt: { number: 54, parameters: ["i32", "i32", "i32", "buffer", "u32"], result: "i32" },
+  // int getsockopt(int sockfd, int level, int optname, void *optval, socklen_t *optlen)
+  getsockopt: { number: 55, parameters: ["i32", "i32", "i32", "buffer", "buffer"], result: "i32" },
+  // int kill(pid_t pid, int sig)
+  kill: { number: 62, parameters: ["i32", "i32"], result: "i32" },
+  // int fcntl(int fd, int cmd, int arg)
+  fcntl: { number: 72, parameters: ["i32", "i32", "i32"], result: "i32" },
+  // int fcntl(int fd, int cmd, struct flock *lock)
+  fcntl_buffer: { number: 72, parameters: ["i32", "i32", "buffer"], result: "i32" },
+  // int fsync(int fd)
+  fsync: { number: 74, parameters: ["i32"], result: "i32" },
+  // int fdatasync(int fd)
+  fdatasync: { number: 75, parameters: ["i32"], result: "i32" },
+  // int ftruncate(int fd, off_t length)
+  ftruncate: { number: 77, parameters: ["i32", "i64"], result: "i32" },
+  // pid_t getppid(void)
+  getppid: { number: 110, parameters: [], result: "i32" },
+  // int prctl(int option, unsigned long arg2, unsigned long arg3, unsigned long arg4, unsigned long arg5)
+  prctl: { number: 157, parameters: ["i32", "u32", "u32", "u32", "u32"], result: "i32" },
+  // pid_t gettid(void)
+  gettid: { number: 186, parameters: [], result: "i32" },
+  // int tgkill(pid_t tgid, pid_t tid, int sig)
+  tgkill: { number: 234, parameters: ["i32", "i32", "i32"], result: "i32" },
+  // int epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
+  epoll_ctl: { number: 233, parameters: ["i32", "i32", "i32", "buffer"], result: "i32" },
+  // int waitid(idtype_t idtype, id_t id, siginfo_t *infop, int options, struct rusage *rusage)
+  waitid: { number: 247, parameters: ["i32", "i32", "buffer", "i32", "pointer"], result: "i32" },
+  // int openat(int dirfd, const char *pathname, int flags, mode_t mode)
+  openat: { number: 257, parameters: ["i32", "buffer", "i32", "u32"], result: "i32" },
+  // int epoll_pwait(int epfd, struct epoll_event *events, int maxevents, int timeout, const sigset_t *sigmask, size_t)
+  epoll_pwait: {
+    number: 281,
+    parameters: ["i32", "buffer", "i32", "i32", "pointer", "u32"],
+    result: "i32",
+  },
+  // int timerfd_create(int clockid, int flags)
+  timerfd_create: { number: 283, parameters: ["i32", "i32"], result: "i32" },
+  // int fallocate(int fd, int mode, off_t offset, off_t len)
+  fallocate: { number: 285, parameters: ["i32", "i32", "i64", "i64"], result: "i32" },
+  // int timerfd_settime(int fd, int flags, const struct itimerspec *new_value, struct itimerspec *old_value)
+  timerfd_settime: { number: 286, parameters: ["i32", "i32", "buffer", "pointer"], result: "i32" },
+  // int signalfd4(int fd, const sigset_t *mask, size_t sizemask, int flags)
+  signalfd4: { number: 289, parameters: ["i32", "buffer", "u32", "i32"], result: "i32" },
+  // int eventfd2(unsigned int count, int flags)
+  eventfd2: { number: 290, parameters: ["u32", "i32"], result: "i32" },
+  // int epoll_create1(int flags)
+  epoll_create1: { number: 291, parameters: ["i32"], result: "i32" },
+  // int pipe2(int pipefd[2], int flags)
+  pipe2: { number: 293, parameters: ["buffer", "i32"], result: "i32" },
+  // int memfd_create(const char *name, unsigned int flags)
+  memfd_create: { number: 319, parameters: ["buffer", "u32"], result: "i32" },
+  // int pidfd_send_signal(int pidfd, int sig, siginfo_t *info, unsigned int flags)
+  pidfd_send_signal: { number: 424, parameters: ["i32", "i32", "pointer", "u32"], result: "i32" },
+  // int pidfd_open(pid_t pid, unsigned int flags)
+  pidfd_open: { number: 434, parameters: ["i32", "u32"], result: "i32" },
+} as const satisfies Record<string, SyscallDefinition>;
+
+/** The system calls as typed functions. */
+export type Syscalls = Deno.StaticForeignLibraryInterface<typeof SYSCALLS>;
+
+const LIBC_BOOTSTRAP = {
+  // int memfd_create(const char *name, unsigned int flags)
+  memfd_create: { parameters: ["buffer", "u32"], result: "i32" },
+  // ssize_t write(int fd, const void *buf, size_t count)
+  write: { parameters: ["i32", "buffer", "usize"], result: "isize" },
+  // int close(int fd)
+  close: { parameters: ["i32"], result: "i32" },
+} as const satisfies Deno.ForeignLibraryInterface;
+
+const MFD_CLOEXEC = 1;
+
+/** A NUL-terminated C string. */
+export function cString(text: string): Uint8Array<ArrayBuffer> {
+  if (text.includes("\0")) {
+    throw new TypeError(`A NUL character cannot stand in ${JSON.stringify(text)}`);
+  }
+  return new TextEncoder().encode(text + "\0");
+}
+
+/** Writes the stub library into a memfd by way of libc, the only calls that are made through it, and opens that. */
+function open(): Syscalls {
+  const stubs = Object.entries(SYSCALLS).map(([name, { number }]) => ({ name, number }));
+  const image = buildStubLibrary(stubs);
+  const libc = Deno.dlopen("libc.so.6", LIBC_BOOTSTRAP);
+  try {
+    const fd = libc.symbols.memfd_create(cString("splitvm-syscalls"), MFD_CLOEXEC);
+    if (fd < 0) throw new Error("memfd_create failed while opening the system-call library");
+    try {
+      const written = libc.symbols.write(fd, image, BigInt(image.length));
+      if (Number(written) !== image.length) {
+        throw new Error("write failed while opening the system-call library");
+      }
+      // The library stays open for the life of the thread; the descriptor does not.
+      return Deno.dlopen(`/proc/self/fd/${fd}`, SYSCALLS).symbols;
+    } finally {
+      libc.symbols.close(fd);
+    }
+  } finally {
+    libc.close();
+  }
+}
+
+let opened: Syscalls | undefined;
+
+/** The system calls, opened on the calling thread's first use. */
+export function syscalls(): Syscalls {
+  return opened ??= open();
+}
+
+/**
+ * Calls again while the kernel answers EINTR, and checks the result.
+ *
+ * @param call What is tried, for the message.
+ * @throws {SyscallError} on any other error.
+ */
+export function retrying(call: string, attempt: () => number): number {
+  for (;;) {
+    const result = attempt();
+    if (result !== -4) return checked(call, result);
+  }
+}

@@ -1,0 +1,34 @@
+/**
+ * What a disk model needs of the image behind it. Raw files, block devices and image formats all look like this.
+ *
+ * Requests complete through a callback, at once or later from the device loop, in any order. The caller leaves the buffers
+ * alone until then. A request that does not lie inside the device, or does not fit its alignment, is a defect of the
+ * caller and throws a RangeError; a fault of the host is given to the callback.
+ *
+ * @module
+ */
+
+/** Ends a request; `error` is absent on success. */
+export type BlockCompletion = (error?: Error) => void;
+
+/** An open image. Offsets and lengths are bytes. */
+export interface BlockDevice {
+  /** Size in bytes; a multiple of 512. */
+  readonly size: number;
+  readonly readOnly: boolean;
+  /** Whether written data may sit in a volatile cache until {@linkcode flush}: false for `cache=writethrough`. */
+  readonly writeCache: boolean;
+  /** Whether {@linkcode discard} gives space back; else it succeeds without effect. */
+  readonly canDiscard: boolean;
+  read(offset: number, into: Uint8Array, done: BlockCompletion): void;
+  /** With `fua`, the data are on stable storage before `done`. */
+  write(offset: number, from: Uint8Array, fua: boolean, done: BlockCompletion): void;
+  /** Everything written and completed before is on stable storage before `done`. */
+  flush(done: BlockCompletion): void;
+  /** The range's contents are not needed any more. */
+  discard(offset: number, length: number, done: BlockCompletion): void;
+  /** The range reads as zeroes afterwards; with `unmap` it may give its space back. */
+  writeZeroes(offset: number, length: number, unmap: boolean, done: BlockCompletion): void;
+  /** Waits for nothing: the owner has seen every request complete. Closes the descriptors. */
+  close(): void;
+}
