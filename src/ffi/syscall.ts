@@ -81,6 +81,8 @@ const SYSCALLS = {
   tgkill: { number: 234, parameters: ["i32", "i32", "i32"], result: "i32" },
   // int epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
   epoll_ctl: { number: 233, parameters: ["i32", "i32", "i32", "buffer"], result: "i32" },
+  // ssize_t getdents64(int fd, void *dirp, size_t count)
+  getdents64: { number: 217, parameters: ["i32", "buffer", "u32"], result: "i32" },
   // int waitid(idtype_t idtype, id_t id, siginfo_t *infop, int options, struct rusage *rusage)
   waitid: { number: 247, parameters: ["i32", "i32", "buffer", "i32", "pointer"], result: "i32" },
   // int openat(int dirfd, const char *pathname, int flags, mode_t mode)

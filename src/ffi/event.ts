@@ -1,0 +1,150 @@
+/**
+ * Waiting: eventfd, timerfd, epoll, poll, signalfd.
+ *
+ * @module
+ */
+import { checked, Errno, SyscallError } from "./errno.ts";
+import { retrying, syscalls } from "./syscall.ts";
+
+const EFD_NONBLOCK = 0o4000;
+const EFD_CLOEXEC = 0o2000000;
+const TFD_NONBLOCK = 0o4000;
+const TFD_CLOEXEC = 0o2000000;
+const TFD_TIMER_ABSTIME = 1;
+const EPOLL_CLOEXEC = 0o2000000;
+const CLOCK_MONOTONIC = 1;
+
+const EPOLL_CTL_ADD = 1;
+const EPOLL_CTL_DEL = 2;
+const EPOLL_CTL_MOD = 3;
+
+/** Readiness bits, the same for epoll and poll (linux/eventpoll.h, asm-generic/poll.h). */
+export const Ready = { IN: 0x001, OUT: 0x004, ERR: 0x008, HUP: 0x010, RDHUP: 0x2000 } as const;
+
+const one = new Uint8Array(BigUint64Array.of(1n).buffer);
+const counter = new Uint8Array(8);
+
+/** Makes an eventfd, non-blocking and close-on-exec, its count zero. */
+export function createEventFd(): number {
+  return checked("eventfd", syscalls().eventfd2(0, EFD_NONBLOCK | EFD_CLOEXEC));
+}
+
+/** Adds one to an eventfd. @returns false where the count is full, which a reader sees as ready in any case. */
+export function signalEventFd(fd: number): boolean {
+  const result = syscalls().write(fd, one, 8);
+  if (result === -Errno.EAGAIN) return false;
+  checked(`write(eventfd ${fd})`, result);
+  return true;
+}
+
+/** Takes the count of an eventfd or the expirations of a timerfd back to zero. @returns whether it was above zero. */
+export function drainEventFd(fd: number): boolean {
+  const result = syscalls().read(fd, counter, 8);
+  if (result === -Errno.EAGAIN || result === -Errno.EINTR) return false;
+  checked(`read(eventfd ${fd})`, result);
+  return true;
+}
+
+/** Makes a timer on CLOCK_MONOTONIC that becomes readable when it fires; disarmed. */
+export function createTimerFd(): number {
+  return checked("timerfd_create", syscalls().timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC));
+}
+
+const timerSpec = new DataView(new ArrayBuffer(32)); // struct itimerspec: interval {s, ns} @0, value {s, ns} @16
+
+/**
+ * Sets when a timerfd fires.
+ *
+ * @param deadline Nanoseconds on CLOCK_MONOTONIC (see `monotonicNow`); `undefined` disarms. A moment in the past fires at
+ * once.
+ */
+export function armTimerFd(fd: number, deadline: number | undefined): void {
+  // A value of zero would disarm, so a deadline at the clock's origin becomes one nanosecond.
+  const at = deadline === undefined ? 0 : Math.max(1, Math.ceil(deadline));
+  timerSpec.setBigUint64(16, BigInt(Math.floor(at / 1e9)), true);
+  timerSpec.setBigUint64(24, BigInt(at % 1e9), true);
+  checked(`timerfd_settime(${fd})`, syscalls().timerfd_settime(fd, TFD_TIMER_ABSTIME, timerSpec, null));
+}
+
+/** A set of descriptors to wait on (epoll(7), level-triggered). */
+export class Epoll {
+  readonly #fd: number;
+  readonly #capacity: number;
+  readonly #events: DataView<ArrayBuffer>;
+  readonly #change = new DataView(new ArrayBuffer(12));
+
+  /** @param capacity How many descriptors one {@linkcode wait} can report. @default {32} */
+  constructor(capacity = 32) {
+    this.#capacity = capacity;
+    this.#events = new DataView(new ArrayBuffer(12 * capacity)); // struct epoll_event is packed on x86-64: 12 bytes
+    this.#fd = checked("epoll_create1", syscalls().epoll_create1(EPOLL_CLOEXEC));
+  }
+
+  /** Watches `fd` for {@linkcode Ready} bits; ERR and HUP are always watched. */
+  add(fd: number, events: number): void {
+    this.#control(EPOLL_CTL_ADD, fd, events);
+  }
+
+  /** Changes what `fd` is watched for. */
+  modify(fd: number, events: number): void {
+    this.#control(EPOLL_CTL_MOD, fd, events);
+  }
+
+  /** Stops watching `fd`. */
+  remove(fd: number): void {
+    this.#control(EPOLL_CTL_DEL, fd, 0);
+  }
+
+  /**
+   * Waits, and calls `ready` for each descriptor that is.
+   *
+   * @param timeout Milliseconds; -1 waits without limit, 0 only looks.
+   * @returns how many descriptors were ready; 0 also when a signal ended the wait.
+   */
+  wait(timeout: number, ready: (fd: number, events: number) => void): number {
+    const count = syscalls().epoll_pwait(this.#fd, this.#events, this.#capacity, timeout, null, 8);
+    if (count === -Errno.EINTR) return 0;
+    checked("epoll_wait", count);
+    for (let i = 0; i < count; i++) {
+      ready(this.#events.getInt32(12 * i + 4, true), this.#events.getUint32(12 * i, true));
+    }
+    return count;
+  }
+
+  /** Closes the epoll descriptor; what it watched stays open. */
+  close(): void {
+    syscalls().close(this.#fd);
+  }
+
+  #control(operation: number, fd: number, events: number): void {
+    this.#change.setUint32(0, events, true);
+    this.#change.setInt32(4, fd, true);
+    checked(`epoll_ctl(${fd})`, syscalls().epoll_ctl(this.#fd, operation, fd, this.#change));
+  }
+}
+
+/**
+ * Waits for one descriptor.
+ *
+ * @param events {@linkcode Ready} bits.
+ * @param timeout Milliseconds; -1 waits without limit.
+ * @returns the bits that are ready, 0 after the timeout. A signal starts the wait again.
+ */
+export function pollFd(fd: number, events: number, timeout: number): number {
+  const pollfd = new DataView(new ArrayBuffer(8)); // struct pollfd: int fd @0, short events @4, short revents @6
+  pollfd.setInt32(0, fd, true);
+  pollfd.setInt16(4, events, true);
+  retrying(`poll(${fd})`, () => syscalls().poll(pollfd, 1, timeout));
+  return pollfd.getUint16(6, true);
+}
+
+/**
+ * Makes a descriptor that becomes readable when one of `signals` is pending. The signals must be blocked in every thread,
+ * which is so when the process was spawned with them blocked.
+ */
+export function createSignalFd(signals: readonly number[]): number {
+  const mask = signals.reduce((bits, signal) => bits | (1n << BigInt(signal - 1)), 0n);
+  const result = syscalls().signalfd4(-1, BigUint64Array.of(mask), 8, EFD_NONBLOCK | EFD_CLOEXEC);
+  if (result < 0) throw new SyscallError("signalfd", -result);
+  return result;
+}

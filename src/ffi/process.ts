@@ -1,0 +1,176 @@
+/**
+ * Child processes that inherit exactly the descriptors they are given. (`Deno.Command` cannot hand over descriptors; a
+ * fork through FFI crashes the child, because V8's heap is not copied.)
+ *
+ * @module
+ */
+import { checked, Errno, SyscallError } from "./errno.ts";
+import { cString, retrying, syscalls } from "./syscall.ts";
+import { addressOf } from "./memory.ts";
+import { closeFd, duplicateFd, openFile, OpenFlags } from "./file.ts";
+
+const LIBC_SPAWN = {
+  // int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions,
+  //                  const posix_spawnattr_t *attributes, char *const argv[], char *const envp[])
+  posix_spawnp: { parameters: ["buffer", "buffer", "buffer", "buffer", "buffer", "buffer"], result: "i32" },
+  // int posix_spawn_file_actions_init(posix_spawn_file_actions_t *actions)
+  posix_spawn_file_actions_init: { parameters: ["buffer"], result: "i32" },
+  // int posix_spawn_file_actions_destroy(posix_spawn_file_actions_t *actions)
+  posix_spawn_file_actions_destroy: { parameters: ["buffer"], result: "i32" },
+  // int posix_spawn_file_actions_adddup2(posix_spawn_file_actions_t *actions, int fd, int newfd)
+  posix_spawn_file_actions_adddup2: { parameters: ["buffer", "i32", "i32"], result: "i32" },
+  // int posix_spawn_file_actions_addclosefrom_np(posix_spawn_file_actions_t *actions, int from)
+  posix_spawn_file_actions_addclosefrom_np: { parameters: ["buffer", "i32"], result: "i32" },
+  // int posix_spawnattr_init(posix_spawnattr_t *attributes)
+  posix_spawnattr_init: { parameters: ["buffer"], result: "i32" },
+  // int posix_spawnattr_setflags(posix_spawnattr_t *attributes, short flags)
+  posix_spawnattr_setflags: { parameters: ["buffer", "i16"], result: "i32" },
+  // int posix_spawnattr_destroy(posix_spawnattr_t *attributes)
+  posix_spawnattr_destroy: { parameters: ["buffer"], result: "i32" },
+} as const satisfies Deno.ForeignLibraryInterface;
+
+/** The signal mask of a fresh attributes object is empty: the child starts with no signal blocked. */
+const POSIX_SPAWN_SETSIGMASK = 8;
+/** Room for glibc's posix_spawn_file_actions_t (80 bytes) and posix_spawnattr_t (336 bytes). */
+const OPAQUE_SIZE = 512;
+/** Duplicates made for a spawn live above any number that a child asks for. */
+const SPARE_FDS = 512;
+
+const P_PIDFD = 3;
+const WNOHANG = 1;
+const WEXITED = 4;
+const CLD_EXITED = 1;
+const PR_SET_PDEATHSIG = 1;
+
+/** Signal numbers (asm/signal.h). */
+export const Signal = { INT: 2, QUIT: 3, KILL: 9, USR1: 10, PIPE: 13, TERM: 15, CHLD: 17, CONT: 18, STOP: 19 } as const;
+
+/** How to start a program. */
+export interface SpawnOptions {
+  /** Program (looked up on PATH when it has no slash) and arguments. */
+  readonly command: readonly string[];
+  /** The whole environment of the child. */
+  readonly env: Readonly<Record<string, string>>;
+  /**
+   * Number in the child → descriptor here. Everything else is closed in the child, but for 0, 1 and 2, which are inherited
+   * when not named. `null` gives the child /dev/null.
+   */
+  readonly descriptors?: ReadonlyMap<number, number | null>;
+}
+
+/** How a process ended: with an exit code, or by a signal. */
+export type ExitStatus = { readonly code: number } | { readonly signal: number };
+
+/** A child process. Whoever spawns it waits for it, so that no zombie stays. */
+export interface ChildProcess {
+  readonly pid: number;
+  /** A pidfd: readable once the process has ended. Close-on-exec. */
+  readonly pidfd: number;
+  /** Sends a signal; a process that has ended is left alone. */
+  kill(signal: number): void;
+  /** Waits until it ends and reaps it. A second call returns the same. */
+  wait(): ExitStatus;
+  /** Reaps it when it has ended. @returns `undefined` while it runs. */
+  poll(): ExitStatus | undefined;
+  /** Closes the pidfd. The process is not touched. */
+  close(): void;
+}
+
+/** NULL-terminated array of C strings; the strings must outlive its use. */
+function stringArray(strings: readonly Uint8Array<ArrayBuffer>[]): BigUint64Array<ArrayBuffer> {
+  return BigUint64Array.from([...strings.map((text) => addressOf(text)), 0n]);
+}
+
+/**
+ * Starts a program.
+ *
+ * @throws {SyscallError} when it cannot be started (no such program, not executable, out of resources).
+ */
+export function spawn(options: SpawnOptions): ChildProcess {
+  const [program] = options.command;
+  const library = Deno.dlopen("libc.so.6", LIBC_SPAWN);
+  const libc = library.symbols;
+  const actions = new Uint8Array(OPAQUE_SIZE);
+  const attributes = new Uint8Array(OPAQUE_SIZE);
+  const spare: number[] = [];
+  const must = (call: string, errno: number) => {
+    if (errno !== 0) throw new SyscallError(call, errno);
+  };
+  must("posix_spawn_file_actions_init", libc.posix_spawn_file_actions_init(actions));
+  must("posix_spawnattr_init", libc.posix_spawnattr_init(attributes));
+  try {
+    must("posix_spawnattr_setflags", libc.posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETSIGMASK));
+    let highest = 2;
+    for (const [number, fd] of options.descriptors ?? []) {
+      // By way of a spare number, so that no dup2 overwrites the source of a later one.
+      const source = fd ?? openFile("/dev/null", OpenFlags.O_RDWR);
+      try {
+        spare.push(duplicateFd(source, SPARE_FDS));
+      } finally {
+        if (fd === null) closeFd(source);
+      }
+      must("adddup2", libc.posix_spawn_file_actions_adddup2(actions, spare.at(-1)!, number));
+      highest = Math.max(highest, number);
+    }
+    for (let number = 3; number < highest; number++) {
+      if (!options.descriptors?.has(number)) {
+        throw new RangeError(`A child's descriptors have no gaps: ${number} is missing`);
+      }
+    }
+    must("addclosefrom", libc.posix_spawn_file_actions_addclosefrom_np(actions, highest + 1));
+
+    const argv = options.command.map(cString);
+    const envp = Object.entries(options.env).map(([name, value]) => cString(`${name}=${value}`));
+    const pid = new Int32Array(1);
+    const argvArray = stringArray(argv);
+    const envpArray = stringArray(envp);
+    must(
+      `spawn(${program})`,
+      libc.posix_spawnp(pid, argv[0], actions, attributes, argvArray, envpArray),
+    );
+    return child(pid[0]);
+  } finally {
+    spare.forEach(closeFd);
+    libc.posix_spawn_file_actions_destroy(actions);
+    libc.posix_spawnattr_destroy(attributes);
+    library.close();
+  }
+}
+
+/** The child has not been reaped, so its number still means it when the pidfd is opened. */
+function child(pid: number): ChildProcess {
+  const pidfd = checked(`pidfd_open(${pid})`, syscalls().pidfd_open(pid, 0));
+  let status: ExitStatus | undefined;
+
+  function reap(flags: number): ExitStatus | undefined {
+    if (status !== undefined) return status;
+    const info = new DataView(new ArrayBuffer(128)); // siginfo_t: si_code @8, si_pid @16, si_status @24
+    retrying(`waitid(${pid})`, () => syscalls().waitid(P_PIDFD, pidfd, info, WEXITED | flags, null));
+    if (info.getInt32(16, true) === 0) return undefined;
+    const value = info.getInt32(24, true);
+    return status = info.getInt32(8, true) === CLD_EXITED ? { code: value } : { signal: value };
+  }
+
+  return {
+    pid,
+    pidfd,
+    kill(signal) {
+      if (status !== undefined) return;
+      const result = syscalls().pidfd_send_signal(pidfd, signal, null, 0);
+      if (result !== -Errno.ESRCH) checked(`pidfd_send_signal(${pid})`, result);
+    },
+    wait: () => reap(0)!,
+    poll: () => reap(WNOHANG),
+    close: () => closeFd(pidfd),
+  };
+}
+
+/**
+ * Asks the kernel to send this process a signal when the thread that spawned it ends.
+ *
+ * @param parent The parent that is expected: when it has gone already, the process is an orphan and this returns false.
+ */
+export function dieWithParent(signal: number, parent: number): boolean {
+  checked("prctl(PR_SET_PDEATHSIG)", syscalls().prctl(PR_SET_PDEATHSIG, signal, 0, 0, 0));
+  return syscalls().getppid() === parent;
+}
