@@ -1,0 +1,25 @@
+/**
+ * What a device process is asked to be (`-machine remote`). Made by the command line; everything in it is checked.
+ *
+ * @module
+ */
+import type { ControllerConfig } from "../options/storage.ts";
+
+export type { CacheMode, ControllerConfig, DriveConfig, ScsiDiskConfig } from "../options/storage.ts";
+
+/** `-object remote-object`: a device and the socket over which its proxy speaks to it. */
+export interface RemoteObjectConfig {
+  readonly id: string;
+  /** An open, connected UNIX stream socket that this process inherited; 3 or above, and no other object's. */
+  readonly fd: number;
+  /** The device that `devid=` names; no other object has the same. */
+  readonly device: ControllerConfig;
+}
+
+/** A device process. */
+export interface RemoteConfig {
+  /** `-name`, for messages. */
+  readonly name: string | undefined;
+  /** At least one, in command-line order. */
+  readonly objects: readonly RemoteObjectConfig[];
+}

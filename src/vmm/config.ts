@@ -1,0 +1,115 @@
+/**
+ * What a virtual machine is asked to be (`-machine q35`). Made by the command line; everything in it is checked.
+ *
+ * @module
+ */
+import type { ControllerConfig } from "../options/storage.ts";
+
+/** Where the bytes of a serial port or debug console go, and come from. At most one in a machine is `stdio`. */
+export type CharacterBackend =
+  /** Standard input and output. */
+  | { readonly kind: "stdio" }
+  /** Output is dropped, there is no input. */
+  | { readonly kind: "null" }
+  /** Output goes to a file, made or truncated at start; there is no input. */
+  | { readonly kind: "file"; readonly path: string };
+
+/** Guest RAM. */
+export interface MemoryConfig {
+  /** Bytes: a multiple of 1 MiB, from 1 MiB to 1 TiB. */
+  readonly size: number;
+  /** Name of the `memory-backend-memfd`, or one made up. Shown in messages and in `/proc/PID/fd`. */
+  readonly id: string;
+  /** Whether the memfd is sealed against growing and shrinking. */
+  readonly seal: boolean;
+}
+
+/** `-kernel` and what belongs to it. */
+export interface KernelConfig {
+  /** Path of a PVH ELF (vmlinux) or a bzImage. */
+  readonly file: string;
+  /** Path of the initial RAM disk. */
+  readonly initrd: string | undefined;
+  /** Command line; empty when none was given. */
+  readonly append: string;
+}
+
+/** `-device pci-proxy-dev`: a device behind a socket that somebody else opened. */
+export interface ProxyDeviceConfig {
+  readonly kind: "proxy";
+  readonly id: string;
+  /** An open, connected UNIX stream socket that this process inherited; 3 or above, and no other device's. */
+  readonly fd: number;
+  /** PCI slot on bus 0, 1-30; `undefined` when the machine may choose. No two devices ask for the same one. */
+  readonly slot: number | undefined;
+}
+
+/** A PCI device named on the VMM's own command line: the VMM spawns a device process for it. */
+export interface LocalDeviceConfig {
+  readonly kind: "local";
+  readonly controller: ControllerConfig;
+  /** As {@linkcode ProxyDeviceConfig.slot}. */
+  readonly slot: number | undefined;
+}
+
+/** `-device isa-debugcon`: bytes written to the port go to the backend. */
+export interface DebugConsoleConfig {
+  /** I/O port. */
+  readonly port: number;
+  readonly backend: CharacterBackend;
+}
+
+/** `-device isa-debug-exit`: a write of `value` ends the VM with status `(value << 1) | 1`. */
+export interface DebugExitConfig {
+  /** First I/O port. */
+  readonly port: number;
+  /** Number of ports, 1-4. */
+  readonly size: number;
+}
+
+/** `-fw_cfg`: a file that the guest finds in the firmware configuration device. */
+export interface FirmwareFileConfig {
+  /** At most 55 ASCII characters; no two files have the same. */
+  readonly name: string;
+  /** The contents themselves (without a terminating NUL), or the path of the host file that has them. */
+  readonly source: { readonly string: string } | { readonly file: string };
+}
+
+/** `-boot`. */
+export interface BootConfig {
+  /** Drive letters in the order in which firmware tries them: a, b floppy; c disk; d CD-ROM; n network. */
+  readonly order: string;
+  /** Firmware offers a boot menu. */
+  readonly menu: boolean;
+  /** Firmware tries nothing but what was named. */
+  readonly strict: boolean;
+}
+
+/** A virtual machine. */
+export interface VmmConfig {
+  /** `-name`, for messages. */
+  readonly name: string | undefined;
+  /** `-uuid`, in lower case with hyphens. */
+  readonly uuid: string | undefined;
+  readonly memory: MemoryConfig;
+  /** Number of vCPUs, 1-255. */
+  readonly cpus: number;
+  /** `host` and `max` both give all that KVM supports. */
+  readonly cpuModel: "host" | "max";
+  /** `-bios`: path of the firmware image; `undefined` asks for the default, if the machine needs firmware. */
+  readonly firmware: string | undefined;
+  readonly kernel: KernelConfig | undefined;
+  /** PCI devices, in command-line order. */
+  readonly devices: readonly (ProxyDeviceConfig | LocalDeviceConfig)[];
+  /** COM1 and what follows it, at most four; `undefined` is a port that is not there. */
+  readonly serialPorts: readonly (CharacterBackend | undefined)[];
+  /** No two have the same port. */
+  readonly debugConsoles: readonly DebugConsoleConfig[];
+  readonly debugExit: DebugExitConfig | undefined;
+  readonly firmwareFiles: readonly FirmwareFileConfig[];
+  readonly boot: BootConfig;
+  /** What the CMOS clock shows: the host's time in UTC or in the host's time zone. */
+  readonly rtcBase: "utc" | "localtime";
+  /** A guest's reset ends the VM with status 0. */
+  readonly noReboot: boolean;
+}
