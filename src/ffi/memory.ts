@@ -37,12 +37,10 @@ function map(call: string, length: number, protection: number, flags: number, fd
   if (!Number.isSafeInteger(length) || length <= 0) throw new RangeError(`${call}: ${length} bytes cannot be mapped`);
   const address = syscalls().mmap(0n, BigInt(length), protection, flags, fd, BigInt(offset));
   if (address < 0n && address > -4096n) throw new SyscallError(call, Number(-address));
-  const pointer = Deno.UnsafePointer.create(BigInt.asUintN(64, address))!;
-  const bytes = new Uint8Array(Deno.UnsafePointerView.getArrayBuffer(pointer, length));
   let mapped = true;
   return {
     address,
-    bytes,
+    bytes: bytesAt(address, length),
     unmap() {
       if (!mapped) return;
       mapped = false;
@@ -72,12 +70,23 @@ export function mapAnonymous(length: number): Mapping {
 }
 
 /**
- * Makes an anonymous file of `size` bytes. Its size is sealed, so a process that maps it can rely on every page.
+ * The bytes of a range that another thread of this process has mapped.
+ *
+ * @param address What the other thread's {@linkcode Mapping.address} is; it must outlive every use of the result.
+ */
+export function bytesAt(address: bigint, length: number): Uint8Array<ArrayBuffer> {
+  const pointer = Deno.UnsafePointer.create(BigInt.asUintN(64, address))!;
+  return new Uint8Array(Deno.UnsafePointerView.getArrayBuffer(pointer, length));
+}
+
+/**
+ * Makes an anonymous file of `size` bytes.
  *
  * @param name Shown in /proc as `memfd:name`.
+ * @param seal Whether its size can never change, so that a process that maps it can rely on every page.
  * @returns the descriptor.
  */
-export function createMemoryFile(name: string, size: number): number {
+export function createMemoryFile(name: string, size: number, seal = true): number {
   if (!Number.isSafeInteger(size) || size <= 0 || size % PAGE_SIZE !== 0) {
     throw new RangeError(`A memory file cannot have ${size} bytes`);
   }
@@ -85,7 +94,7 @@ export function createMemoryFile(name: string, size: number): number {
   const fd = checked(call, syscalls().memfd_create(cString(name), MFD_CLOEXEC | MFD_ALLOW_SEALING));
   try {
     truncateFile(fd, size);
-    checked("fcntl(F_ADD_SEALS)", syscalls().fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW));
+    if (seal) checked("fcntl(F_ADD_SEALS)", syscalls().fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW));
   } catch (error) {
     closeFd(fd);
     throw error;

@@ -1,0 +1,75 @@
+/**
+ * CPUID as the guest sees it: what KVM supports, with this machine's topology.
+ *
+ * Sources: Intel SDM volume 2A, CPUID; Documentation/virt/kvm/x86/cpuid.rst.
+ *
+ * @module
+ */
+import type { CpuidEntry } from "../ffi/kvm.ts";
+
+/** What is particular to one vCPU. */
+export interface CpuTopology {
+  /** Index of the vCPU, which is its APIC id, too. */
+  readonly apicId: number;
+  /** Number of vCPUs: each is a core of one package. */
+  readonly cpus: number;
+  /** Whether KVM emulates the local APIC's TSC deadline mode (KVM_CAP_TSC_DEADLINE_TIMER): it is not in the list of leaves. */
+  readonly tscDeadlineTimer: boolean;
+}
+
+const FEATURE_ECX_TSC_DEADLINE = 1 << 24;
+/** Set by every hypervisor (SDM: reserved, always zero on hardware). */
+const FEATURE_ECX_HYPERVISOR = 2 ** 31;
+const FEATURE_EDX_HTT = 1 << 28;
+
+/** Number of bits that hold the values 0 to `count` - 1. */
+const bitsFor = (count: number) => Math.ceil(Math.log2(count));
+
+/**
+ * Adapts the leaves that KVM supports to one vCPU.
+ *
+ * @param supported What KVM_GET_SUPPORTED_CPUID returned; left as it is.
+ */
+export function guestCpuid(supported: readonly CpuidEntry[], topology: CpuTopology): CpuidEntry[] {
+  return supported.map((leaf) => adapt({ ...leaf }, topology));
+}
+
+function adapt(leaf: CpuidEntry, { apicId, cpus, tscDeadlineTimer }: CpuTopology): CpuidEntry {
+  switch (leaf.function) {
+    case 0x01: // feature information: initial APIC id, logical processors in the package, CLFLUSH size
+      leaf.ebx = ((leaf.ebx & 0xffff) | (Math.min(cpus, 255) << 16) | (apicId << 24)) >>> 0;
+      leaf.ecx = (leaf.ecx | FEATURE_ECX_HYPERVISOR | (tscDeadlineTimer ? FEATURE_ECX_TSC_DEADLINE : 0)) >>> 0;
+      leaf.edx = (cpus > 1 ? leaf.edx | FEATURE_EDX_HTT : leaf.edx & ~FEATURE_EDX_HTT) >>> 0;
+      break;
+    case 0x04: // deterministic cache parameters: cores in the package - 1 in 31:26, sharing threads - 1 in 25:14
+      if ((leaf.eax & 0x1f) !== 0) {
+        const cores = 2 ** bitsFor(cpus) - 1;
+        const level = (leaf.eax >> 5) & 7;
+        leaf.eax = ((leaf.eax & 0x3fff) | (Math.min(cores, 63) << 26) | (level >= 3 ? cores << 14 : 0)) >>> 0;
+      }
+      break;
+    case 0x0b: // extended topology: one thread a core, all cores in one package
+    case 0x1f: // version 2 of it
+      topologyLevel(leaf, apicId, cpus);
+      break;
+    case 0x80000008: // AMD: cores - 1 in 7:0, size of the APIC id's core part in 15:12
+      if ((leaf.ecx & 0xffff) !== 0 || cpus > 1) leaf.ecx = (bitsFor(cpus) << 12) | (cpus - 1);
+      break;
+    case 0x8000001e: // AMD: extended APIC id, core id with one thread each, one node
+      leaf.eax = apicId;
+      leaf.ebx = apicId & 0xff;
+      leaf.ecx = 0;
+      break;
+  }
+  return leaf;
+}
+
+/** SDM: EAX 4:0 is the shift to the next level's id, EBX the logical processors at this level, ECX the level's type. */
+function topologyLevel(leaf: CpuidEntry, apicId: number, cpus: number): void {
+  const levels = [{ shift: 0, processors: 1, type: 1 }, { shift: bitsFor(cpus), processors: cpus, type: 2 }];
+  const level = levels[leaf.index] ?? { shift: 0, processors: 0, type: 0 };
+  leaf.eax = level.shift;
+  leaf.ebx = level.processors;
+  leaf.ecx = (leaf.index & 0xff) | (level.type << 8);
+  leaf.edx = apicId;
+}
