@@ -97,14 +97,19 @@ export class ConfigSpace {
   readonly #clearable = new Uint8Array(PciConfig.SIZE);
   readonly #resetValue = new Uint8Array(PciConfig.SIZE);
   readonly #bars: BarDescription[] = [];
+  readonly #attached: boolean;
 
   /**
    * @param bytes 256 bytes to keep the registers in. Give memory that several threads share when another instance
    * attaches to it. @default {new Uint8Array(256)}
+   * @param options `attached`: the bytes are shared with other instances, or belong to a saved machine. Definitions then
+   * leave them as they are, so that a thread which starts late does not undo what the guest has written; whoever owns the
+   * machine calls {@linkcode ConfigSpace.reset} once. @default {{ attached: false }}
    */
-  constructor(bytes: Uint8Array = new Uint8Array(PciConfig.SIZE)) {
+  constructor(bytes: Uint8Array = new Uint8Array(PciConfig.SIZE), { attached = false } = {}) {
     if (bytes.length !== PciConfig.SIZE) throw new RangeError(`Config space has 256 bytes, not ${bytes.length}`);
     this.bytes = bytes;
+    this.#attached = attached;
   }
 
   /** The BARs, in the order in which they were added. */
@@ -139,7 +144,8 @@ export class ConfigSpace {
     for (let i = 0; i < size; i++) {
       this.#writable[offset + i] = writable >>> (8 * i);
       this.#clearable[offset + i] = clearable >>> (8 * i);
-      this.#resetValue[offset + i] = this.bytes[offset + i] = value >>> (8 * i);
+      this.#resetValue[offset + i] = value >>> (8 * i);
+      if (!this.#attached) this.bytes[offset + i] = value >>> (8 * i);
     }
   }
 
