@@ -1,0 +1,138 @@
+/**
+ * The devices, objects and drives that a command line can name, with their properties. Both roles parse with these tables, and the
+ * help texts are made from them.
+ *
+ * @module
+ */
+import {
+  ascii,
+  bool,
+  descriptor,
+  identifier,
+  integer,
+  oneOf,
+  path,
+  pciSlot,
+  size,
+  text,
+  uint64,
+} from "./property_types.ts";
+import { optional, type Properties, refused, required, type Variants, withDefault } from "./properties.ts";
+
+const BLOCK_SIZE = size({ min: 512, max: 32768, powerOfTwo: true });
+const PORT = integer({ max: 0xffff, radix: 16 });
+
+/** `-drive`. */
+export const DRIVE_PROPERTIES = {
+  id: required(identifier, "name by which a disk refers to the drive"),
+  file: required(path, "regular file or block device that holds the image"),
+  format: withDefault(oneOf("raw"), "raw", "format of the image"),
+  if: withDefault(oneOf("none"), "none", "the drive is attached by a -device, not by itself"),
+  readonly: withDefault(bool, false, "the guest cannot write, the image is opened for reading only"),
+  cache: withDefault(
+    oneOf("writeback", "none", "writethrough", "directsync", "unsafe"),
+    "writeback",
+    "host cache: none and directsync bypass it, writethrough and directsync make each write stable, unsafe ignores flushes",
+  ),
+  discard: withDefault(oneOf("ignore", "off", "unmap", "on"), "ignore", "whether the guest's UNMAP reaches the file"),
+  aio: withDefault(oneOf("threads", "native", "io_uring"), "threads", "how requests are submitted to the host kernel"),
+  snapshot: refused("writes always go to the image"),
+  media: refused("scsi-hd is a disk"),
+  bus: refused("a drive is attached by -device"),
+} satisfies Properties;
+
+/** `-device`. */
+export const DEVICE_TYPES = {
+  "lsi53c895a": {
+    description: "LSI 53C895A PCI SCSI host adapter",
+    roles: ["remote", "vmm"],
+    properties: {
+      id: optional(identifier, "name; the SCSI bus is <id>.0"),
+      addr: optional(pciSlot, "PCI slot; lowest free one if left out; not in a device process"),
+      multifunction: refused("each device has a slot of its own"),
+    },
+  },
+  "scsi-hd": {
+    description: "SCSI disk",
+    roles: ["remote", "vmm"],
+    properties: {
+      id: optional(identifier, "name"),
+      drive: required(identifier, "id of the -drive that holds the data"),
+      bus: optional(text, "SCSI bus: the adapter's id and '.0'; the only adapter's if left out"),
+      "scsi-id": optional(integer({ max: 15 }), "target id, not 7; lowest free one if left out"),
+      lun: withDefault(integer({ max: 7 }), 0, "logical unit number"),
+      serial: optional(ascii(36), "unit serial number"),
+      vendor: withDefault(ascii(8), "SPLITVM", "INQUIRY vendor identification"),
+      product: withDefault(ascii(16), "SPLITVM HARDDISK", "INQUIRY product identification"),
+      ver: withDefault(ascii(4), "1.0", "INQUIRY product revision level"),
+      wwn: optional(uint64, "world-wide name"),
+      logical_block_size: withDefault(BLOCK_SIZE, 512, "bytes in a logical block"),
+      physical_block_size: optional(BLOCK_SIZE, "bytes in a physical block; one logical block if left out"),
+      channel: refused("the adapter has one bus"),
+      bootindex: refused("use -boot order="),
+    },
+  },
+  "pci-proxy-dev": {
+    description: "PCI device in another process, behind a socket",
+    alias: "x-pci-proxy-dev",
+    roles: ["vmm"],
+    properties: {
+      id: optional(identifier, "name"),
+      fd: required(descriptor, "connected UNIX stream socket to the device process"),
+      addr: optional(pciSlot, "PCI slot; lowest free one if left out"),
+      multifunction: refused("each device has a slot of its own"),
+    },
+  },
+  "isa-debugcon": {
+    description: "debug console: bytes written to an I/O port",
+    roles: ["vmm"],
+    properties: {
+      id: optional(identifier, "name"),
+      iobase: withDefault(PORT, 0xe9, "I/O port; SeaBIOS writes to 0x402"),
+      chardev: required(identifier, "id of the -chardev that gets the bytes"),
+      readback: refused("a read returns 0xe9"),
+    },
+  },
+  "isa-debug-exit": {
+    description: "a write of n to the I/O port ends the VM with status 2n+1",
+    roles: ["vmm"],
+    properties: {
+      id: optional(identifier, "name"),
+      iobase: withDefault(PORT, 0x501, "first I/O port"),
+      iosize: withDefault(integer({ min: 1, max: 4 }), 2, "number of I/O ports"),
+    },
+  },
+} as const satisfies Variants;
+
+/** Largest guest RAM: 2^40 bytes, which every CPU with KVM can address. */
+const LARGEST_MEMORY = 2 ** 40;
+
+/** Guest RAM is counted in MiB, for `-m` as for memory backends. */
+export const MEMORY_SIZE = { min: 2 ** 20, max: LARGEST_MEMORY, multipleOf: 2 ** 20 } as const;
+
+/** `-object`. */
+export const OBJECT_TYPES = {
+  "remote-object": {
+    description: "serves a device to the proxy at the other end of a socket",
+    alias: "x-remote-object",
+    roles: ["remote"],
+    properties: {
+      id: required(identifier, "name"),
+      devid: required(identifier, "id of the device"),
+      fd: required(descriptor, "connected UNIX stream socket to the proxy"),
+    },
+  },
+  "memory-backend-memfd": {
+    description: "guest RAM in a memfd, which device processes map",
+    roles: ["vmm"],
+    properties: {
+      id: required(identifier, "name by which -machine or -numa refers to it"),
+      size: required(size(MEMORY_SIZE), "size"),
+      share: withDefault(oneOf("on"), "on", "device processes share it"),
+      seal: withDefault(bool, true, "neither side can change the size afterwards"),
+      hugetlb: refused("RAM is made of ordinary pages"),
+      hugetlbsize: refused("RAM is made of ordinary pages"),
+      prealloc: refused("pages are allocated when the guest touches them"),
+    },
+  },
+} as const satisfies Variants;
