@@ -1,0 +1,44 @@
+/**
+ * A remote device's interrupt: two eventfds between the device process and KVM, with no way through the VMM.
+ *
+ * The device process writes the first when its pin rises. KVM raises the line, and at the guest's end of interrupt lowers it and writes
+ * the second; a device whose pin is still high then writes the first again.
+ *
+ * @module
+ */
+import type { KvmVm } from "../ffi/kvm.ts";
+import { createEventFd, signalEventFd } from "../ffi/event.ts";
+
+/** The two eventfds, as plain data for other threads. */
+export interface InterruptFds {
+  readonly irq: number;
+  readonly resample: number;
+}
+
+/** Makes the eventfds. They live until the process ends: KVM and the device process hold them. */
+export function createInterruptFds(): InterruptFds {
+  return { irq: createEventFd(), resample: createEventFd() };
+}
+
+/** The wire from a device process to a GSI, as one thread drives it. */
+export class IrqfdWire {
+  readonly #vm: KvmVm;
+  readonly #fds: InterruptFds;
+
+  constructor(vm: KvmVm, fds: InterruptFds) {
+    this.#vm = vm;
+    this.#fds = fds;
+  }
+
+  /** Wires the device to a GSI. */
+  attach(gsi: number): void {
+    this.#vm.attachIrqfd({ gsi, eventfd: this.#fds.irq, resamplefd: this.#fds.resample });
+    // Whatever was raised on an earlier GSI has been lowered there. A device whose pin is high says so again.
+    signalEventFd(this.#fds.resample);
+  }
+
+  /** Takes the wire off; KVM lowers the line, through the routing that is in force now. */
+  detach(gsi: number): void {
+    this.#vm.detachIrqfd({ gsi, eventfd: this.#fds.irq, resamplefd: this.#fds.resample });
+  }
+}

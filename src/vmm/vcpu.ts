@@ -1,0 +1,147 @@
+/**
+ * The vCPU loop: runs the guest, and carries out the port and memory accesses that KVM hands out.
+ *
+ * @module
+ */
+import type { KvmVcpu } from "../ffi/kvm.ts";
+import { KvmExit, KvmRunOffset, KvmSystemEvent } from "../ffi/kvm_abi.ts";
+import type { Bus } from "./bus.ts";
+
+/** Why {@linkcode Vcpu.run} returned. */
+export type VcpuStop =
+  /** Somebody asked for the vCPU's attention. */
+  | "attention"
+  /** The guest reset itself by a triple fault, or through KVM. */
+  | "reset"
+  /** The guest switched itself off through KVM. */
+  | "shutdown";
+
+/** One vCPU on the thread that runs it. */
+export class Vcpu {
+  readonly #kvm: KvmVcpu;
+  readonly #ports: Bus;
+  readonly #memory: Bus;
+  readonly #attention: Int32Array;
+  readonly #run: DataView<ArrayBuffer>;
+  readonly #mmioData: DataView<ArrayBuffer>;
+
+  /**
+   * @param attention One word of shared memory: while it is not zero, {@linkcode run} returns as soon as it can.
+   */
+  constructor(kvm: KvmVcpu, ports: Bus, memory: Bus, attention: Int32Array) {
+    this.#kvm = kvm;
+    this.#ports = ports;
+    this.#memory = memory;
+    this.#attention = attention;
+    this.#run = kvm.run;
+    this.#mmioData = new DataView(kvm.run.buffer, kvm.run.byteOffset + KvmRunOffset.MMIO_DATA, 8);
+  }
+
+  /**
+   * Runs the guest.
+   *
+   * @throws {Error} when KVM cannot go on with this guest: that is a fault of the host or of the guest kernel, with the
+   * details that KVM gives.
+   */
+  run(): VcpuStop {
+    const kvm = this.#kvm;
+    while (Atomics.load(this.#attention, 0) === 0) {
+      if (!kvm.enter()) continue;
+      switch (kvm.exitReason) {
+        case KvmExit.IO:
+          this.#port();
+          break;
+        case KvmExit.MMIO:
+          this.#mmio();
+          break;
+        case KvmExit.INTR:
+        case KvmExit.IRQ_WINDOW_OPEN:
+          break;
+        case KvmExit.SHUTDOWN:
+          return "reset";
+        case KvmExit.SYSTEM_EVENT:
+          return this.#systemEvent();
+        default:
+          throw this.#failure();
+      }
+    }
+    this.#completeAccess();
+    return "attention";
+  }
+
+  /**
+   * Finishes the access that KVM handed out last. Its effect on registers is only there after another entry (api.rst, KVM_RUN), and
+   * would otherwise fall upon whatever state is set meanwhile.
+   */
+  #completeAccess(): void {
+    this.#kvm.requestExit(true);
+    this.#kvm.enter();
+    this.#kvm.requestExit(false);
+  }
+
+  #port(): void {
+    const run = this.#run;
+    const size = run.getUint8(KvmRunOffset.IO_SIZE);
+    const port = run.getUint16(KvmRunOffset.IO_PORT, true);
+    const outward = run.getUint8(KvmRunOffset.IO_DIRECTION) !== 0;
+    const start = run.getUint32(KvmRunOffset.IO_DATA_OFFSET, true);
+    // A string instruction moves several items through one port; they lie one behind the other.
+    const end = start + size * run.getUint32(KvmRunOffset.IO_COUNT, true);
+    for (let at = start; at < end; at += size) {
+      if (outward) this.#ports.write(port, size, readItem(run, at, size));
+      else writeItem(run, at, size, this.#ports.read(port, size));
+    }
+  }
+
+  #mmio(): void {
+    const run = this.#run;
+    const address = run.getUint32(KvmRunOffset.MMIO_ADDRESS, true) +
+      run.getUint32(KvmRunOffset.MMIO_ADDRESS + 4, true) * 0x100000000;
+    const length = run.getUint32(KvmRunOffset.MMIO_LENGTH, true);
+    if (run.getUint8(KvmRunOffset.MMIO_IS_WRITE) !== 0) this.#memory.store(address, this.#mmioData, length);
+    else this.#memory.load(address, this.#mmioData, length);
+  }
+
+  #systemEvent(): VcpuStop {
+    const type = this.#run.getUint32(KvmRunOffset.SYSTEM_EVENT_TYPE, true);
+    return type === KvmSystemEvent.RESET ? "reset" : "shutdown";
+  }
+
+  #failure(): Error {
+    const run = this.#run;
+    const rip = `at rip 0x${this.#kvm.get("regs").getBigUint64(16 * 8, true).toString(16)}`;
+    const reason = this.#kvm.exitReason;
+    if (reason === KvmExit.FAIL_ENTRY) {
+      const code = run.getBigUint64(KvmRunOffset.FAIL_ENTRY_REASON, true);
+      return new Error(`KVM could not enter the guest ${rip}: hardware reason 0x${code.toString(16)}`);
+    }
+    if (reason === KvmExit.INTERNAL_ERROR) {
+      const suberror = run.getUint32(KvmRunOffset.INTERNAL_SUBERROR, true);
+      const what = suberror === 1 ? "an instruction that it cannot emulate" : `suberror ${suberror}`;
+      return new Error(`KVM gave up on the guest ${rip}: ${what}${suberror === 1 ? this.#instruction() : ""}`);
+    }
+    return new Error(`KVM stopped the guest ${rip} for an unexpected reason: exit ${reason}`);
+  }
+
+  /** The bytes of the instruction that emulation failed on: flags @40, then size and bytes (api.rst, emulation_failure). */
+  #instruction(): string {
+    const run = this.#run;
+    const hasBytes = run.getUint32(KvmRunOffset.INTERNAL_NDATA, true) >= 3 &&
+      (run.getUint8(KvmRunOffset.INTERNAL_DATA) & 1) !== 0;
+    if (!hasBytes) return "";
+    const at = KvmRunOffset.INTERNAL_DATA + 8;
+    const bytes = new Uint8Array(run.buffer, run.byteOffset + at + 1, Math.min(15, run.getUint8(at)));
+    return bytes.length === 0 ? "" : ` (${bytes.toHex()})`;
+  }
+}
+
+function readItem(view: DataView, at: number, size: number): number {
+  if (size === 4) return view.getUint32(at, true);
+  return size === 2 ? view.getUint16(at, true) : view.getUint8(at);
+}
+
+function writeItem(view: DataView, at: number, size: number, value: number): void {
+  if (size === 4) view.setUint32(at, value, true);
+  else if (size === 2) view.setUint16(at, value, true);
+  else view.setUint8(at, value);
+}
