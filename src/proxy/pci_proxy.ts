@@ -18,8 +18,7 @@ import {
   PciCommand,
   PciConfig,
 } from "../device/config_space.ts";
-import { defineState } from "../device/state.ts";
-import { bytes } from "../device/state.ts";
+import { bytes, defineState } from "../device/state.ts";
 import { Channel } from "../link/channel.ts";
 import { LinkError } from "../link/link_error.ts";
 import type { SystemMemoryRegion } from "../link/message.ts";
@@ -96,14 +95,13 @@ export function connectProxy(id: string, fd: number): ProxyHandle {
     const interruptPin = (read(PciConfig.INTERRUPT_LINE) >>> 8) & 0xff;
     channel.outgoing.setIrqFd();
     channel.send(channel.outgoing, [interrupt.irq, interrupt.resample], REPLY_TIMEOUT);
-    const state = new SharedArrayBuffer(ProxyState.size);
     return {
       id,
       fd,
       bars,
       interruptPin: interruptPin > 4 ? 0 : interruptPin,
       interrupt,
-      state,
+      state: new SharedArrayBuffer(ProxyState.size),
       connectedAt: monotonicNow(),
     };
   } catch (cause) {
@@ -230,7 +228,6 @@ export class PciProxy {
   reset(): void {
     this.#channel.outgoing.setDeviceReset();
     this.#call();
-    this.#state.shadow.fill(0);
     this.#shadow.reset();
     this.#host.mappingChanged();
   }
@@ -287,13 +284,10 @@ export class PciProxy {
 
 /** The registers that decide where BARs answer, over shared bytes: BARs, command and interrupt line. */
 function shadowHeader(handle: ProxyHandle, shared: Uint8Array): ConfigSpace {
-  const values = shared.slice();
-  const header = new ConfigSpace(shared);
+  const header = new ConfigSpace(shared, { attached: true });
   header.define(PciConfig.COMMAND, 2, 0, 0xffff);
   header.define(PciConfig.INTERRUPT_LINE, 1, 0, 0xff);
   for (const bar of handle.bars) header.addBar(bar);
-  // Defining writes reset values; what another thread's proxy has recorded stands.
-  if (values.some((value) => value !== 0)) shared.set(values);
   return header;
 }
 

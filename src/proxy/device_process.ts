@@ -1,0 +1,102 @@
+/**
+ * The device process of a device that the VMM's own command line names: `splitvm -machine remote`, spawned with one end of
+ * a socketpair.
+ *
+ * @module
+ */
+import { closeFd } from "../ffi/file.ts";
+import { type ChildProcess, type ExitStatus, Signal, spawn } from "../ffi/process.ts";
+import { createSocketPair } from "../ffi/socket.ts";
+import { pollFd, Ready } from "../ffi/event.ts";
+import { joinOption, type KeyValue } from "../options/keyval.ts";
+import type { ControllerConfig, DriveConfig, ScsiDiskConfig } from "../options/storage.ts";
+
+/** How to start another splitvm: program and leading arguments, and the environment. */
+export interface SelfCommand {
+  readonly command: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+}
+
+/** A device process that was spawned for one controller. */
+export interface DeviceProcess {
+  /** The link's socket at this end; whoever uses it closes it. */
+  readonly fd: number;
+  readonly process: ChildProcess;
+}
+
+/** The link's number in the device process. */
+const LINK_FD = 3;
+
+/** How long a device process may take to flush and end once its link is closed, in milliseconds. */
+const GRACE = 5_000;
+
+/**
+ * Spawns the device process of a controller. It shares standard error with this process, reads nothing and prints nothing, and ends
+ * when the other end of its link is closed: so it does not outlive the VMM, whatever ends that.
+ */
+export function spawnDeviceProcess(self: SelfCommand, controller: ControllerConfig): DeviceProcess {
+  const [ours, theirs] = createSocketPair();
+  try {
+    const process = spawn({
+      command: [...self.command, ...remoteArguments(controller, LINK_FD)],
+      env: self.env,
+      descriptors: new Map([[0, null], [1, null], [LINK_FD, theirs]]),
+    });
+    return { fd: ours, process };
+  } catch (cause) {
+    closeFd(ours);
+    throw new Error(`Cannot start the device process of ${controller.id}`, { cause });
+  } finally {
+    closeFd(theirs);
+  }
+}
+
+/**
+ * Waits for a device process whose link has been closed, and ends it by force when it takes too long.
+ *
+ * @returns how it ended.
+ */
+export function reapDeviceProcess({ process }: DeviceProcess): ExitStatus {
+  if (pollFd(process.pidfd, Ready.IN, GRACE) === 0) process.kill(Signal.KILL);
+  const status = process.wait();
+  process.close();
+  return status;
+}
+
+/** The command line of a device process that serves one controller at `fd`. */
+export function remoteArguments(controller: ControllerConfig, fd: number): string[] {
+  const { driver, id, disks } = controller;
+  return [
+    ...["-machine", "remote"],
+    ...["-device", joinOption(driver, [{ key: "id", value: id }])],
+    ...disks.flatMap((disk) => [...driveArguments(disk.drive), ...diskArguments(disk, `${id}.0`)]),
+    ...["-object", joinOption("remote-object", pairs({ id: "link", devid: id, fd }))],
+  ];
+}
+
+function driveArguments(drive: DriveConfig): string[] {
+  const { id, file, format, readOnly, cache, discard, aio } = drive;
+  const properties = {
+    ...{ id, file, format, if: "none", readonly: onOff(readOnly), cache },
+    ...{ discard: discard ? "unmap" : "ignore", aio },
+  };
+  return ["-drive", joinOption(undefined, pairs(properties))];
+}
+
+function diskArguments(disk: ScsiDiskConfig, bus: string): string[] {
+  const properties = {
+    ...{ id: disk.id, drive: disk.drive.id, bus, "scsi-id": disk.scsiId, lun: disk.lun, serial: disk.serial },
+    ...{ vendor: disk.vendor, product: disk.product, ver: disk.version, wwn: disk.wwn },
+    ...{ logical_block_size: disk.logicalBlockSize, physical_block_size: disk.physicalBlockSize },
+  };
+  return ["-device", joinOption("scsi-hd", pairs(properties))];
+}
+
+const onOff = (value: boolean) => value ? "on" : "off";
+
+/** Properties that have a value, as text. */
+function pairs(properties: Readonly<Record<string, string | number | bigint | undefined>>): KeyValue[] {
+  return Object.entries(properties).flatMap(([key, value]) =>
+    value === undefined ? [] : [{ key, value: String(value) }]
+  );
+}

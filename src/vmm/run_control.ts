@@ -1,0 +1,123 @@
+/**
+ * How the threads of a machine stop together: to reset it, and to end it.
+ *
+ * The boot CPU's thread leads. Whoever wants a stop says so in shared memory and kicks the vCPUs out of the guest; each then comes
+ * to rest here, and the leader acts when all have.
+ *
+ * @module
+ */
+import { kickThread } from "../ffi/thread.ts";
+import type { KvmVcpu } from "../ffi/kvm.ts";
+
+/** Words of the shared control memory. */
+const Word = {
+  /** Not zero while vCPUs are wanted here. */
+  ATTENTION: 0,
+  /** A {@linkcode Request}. */
+  REQUEST: 1,
+  /** Exit status that goes with {@linkcode Request.EXIT}. */
+  STATUS: 2,
+  /** How many vCPUs other than the leader are at rest. */
+  RESTING: 3,
+  /** Counts restarts: those at rest wait for it to change. */
+  EPOCH: 4,
+  /** Thread ids by vCPU from here on; 0 before a thread has started. */
+  THREADS: 5,
+} as const;
+
+const Request = { NONE: 0, RESET: 1, EXIT: 2 } as const;
+
+/** What the leader is to do when all vCPUs are at rest. */
+export type Verdict = { readonly kind: "reset" } | { readonly kind: "exit"; readonly status: number };
+
+/** Bytes of shared memory for a machine with `cpus` vCPUs. */
+export function runControlSize(cpus: number): number {
+  return 4 * (Word.THREADS + cpus);
+}
+
+/** The control memory as one thread sees it. */
+export class RunControl {
+  readonly #words: Int32Array;
+  readonly #vcpus: readonly KvmVcpu[];
+
+  /**
+   * @param memory {@linkcode runControlSize} bytes, zero at first.
+   * @param vcpus All vCPUs of the machine, by index, mapped on this thread.
+   */
+  constructor(memory: SharedArrayBuffer, vcpus: readonly KvmVcpu[]) {
+    this.#words = new Int32Array(memory);
+    this.#vcpus = vcpus;
+  }
+
+  /** The word that is not zero while vCPUs are to come to rest. */
+  get attention(): Int32Array {
+    return this.#words.subarray(Word.ATTENTION, Word.ATTENTION + 1);
+  }
+
+  /** The calling thread runs this vCPU from now on. */
+  register(vcpu: number, threadId: number): void {
+    Atomics.store(this.#words, Word.THREADS + vcpu, threadId);
+  }
+
+  /** Asks for a reset of the machine. An exit that has been asked for wins. */
+  requestReset(): void {
+    Atomics.compareExchange(this.#words, Word.REQUEST, Request.NONE, Request.RESET);
+    this.#kickAll();
+  }
+
+  /** Asks for the end of the machine, with an exit status. The first one counts. */
+  requestExit(status: number): void {
+    const words = this.#words;
+    const earlier = Atomics.exchange(words, Word.REQUEST, Request.EXIT);
+    if (earlier !== Request.EXIT) Atomics.store(words, Word.STATUS, status);
+    this.#kickAll();
+  }
+
+  /** A follower's rest: returns when the leader starts the machine again. */
+  rest(): void {
+    const words = this.#words;
+    const epoch = Atomics.load(words, Word.EPOCH);
+    Atomics.add(words, Word.RESTING, 1);
+    Atomics.notify(words, Word.RESTING);
+    while (Atomics.load(words, Word.EPOCH) === epoch) Atomics.wait(words, Word.EPOCH, epoch);
+  }
+
+  /** The leader's rest: returns when all followers are at rest. */
+  lead(): Verdict {
+    const words = this.#words;
+    const followers = this.#vcpus.length - 1;
+    for (;;) {
+      const resting = Atomics.load(words, Word.RESTING);
+      if (resting >= followers) break;
+      Atomics.wait(words, Word.RESTING, resting);
+    }
+    return Atomics.load(words, Word.REQUEST) === Request.EXIT
+      ? { kind: "exit", status: Atomics.load(words, Word.STATUS) }
+      : { kind: "reset" };
+  }
+
+  /** The leader has reset the machine: everybody goes on. */
+  restart(): void {
+    const words = this.#words;
+    for (const vcpu of this.#vcpus) vcpu.requestExit(false);
+    Atomics.store(words, Word.RESTING, 0);
+    Atomics.compareExchange(words, Word.REQUEST, Request.RESET, Request.NONE);
+    // An exit asked for meanwhile stands, and so does the call for attention.
+    if (Atomics.load(words, Word.REQUEST) === Request.NONE) Atomics.store(words, Word.ATTENTION, 0);
+    Atomics.add(words, Word.EPOCH, 1);
+    Atomics.notify(words, Word.EPOCH);
+  }
+
+  /**
+   * Brings every vCPU out of the guest. The flag in `kvm_run` catches one that is about to enter, the signal one that is inside; only both
+   * together lose none (api.rst, "immediate_exit").
+   */
+  #kickAll(): void {
+    Atomics.store(this.#words, Word.ATTENTION, 1);
+    this.#vcpus.forEach((vcpu, i) => {
+      vcpu.requestExit(true);
+      const thread = Atomics.load(this.#words, Word.THREADS + i);
+      if (thread !== 0) kickThread(thread);
+    });
+  }
+}
