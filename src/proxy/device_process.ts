@@ -86,7 +86,8 @@ function driveArguments(drive: DriveConfig): string[] {
 function diskArguments(disk: ScsiDiskConfig, bus: string): string[] {
   const properties = {
     ...{ id: disk.id, drive: disk.drive.id, bus, "scsi-id": disk.scsiId, lun: disk.lun, serial: disk.serial },
-    ...{ vendor: disk.vendor, product: disk.product, ver: disk.version, wwn: disk.wwn },
+    ...{ vendor: disk.vendor, product: disk.product, ver: disk.version },
+    wwn: disk.wwn === undefined ? undefined : `0x${disk.wwn.toString(16)}`,
     ...{ logical_block_size: disk.logicalBlockSize, physical_block_size: disk.physicalBlockSize },
   };
   return ["-device", joinOption("scsi-hd", pairs(properties))];
@@ -95,7 +96,7 @@ function diskArguments(disk: ScsiDiskConfig, bus: string): string[] {
 const onOff = (value: boolean) => value ? "on" : "off";
 
 /** Properties that have a value, as text. */
-function pairs(properties: Readonly<Record<string, string | number | bigint | undefined>>): KeyValue[] {
+function pairs(properties: Readonly<Record<string, string | number | undefined>>): KeyValue[] {
   return Object.entries(properties).flatMap(([key, value]) =>
     value === undefined ? [] : [{ key, value: String(value) }]
   );
