@@ -52,7 +52,7 @@ export function splitRam(size: number): RamSplit {
   return { low, high: size - low };
 }
 
-/** The legacy region below 1 MiB that the MCH's PAM registers steer (MCH, section 5.1.13 onwards). */
+/** The legacy region below 1 MiB that the MCH's PAM registers steer (MCH, DRAM controller registers). */
 export const LegacyRegion = {
   VGA_BASE: 0xa_0000,
   VGA_SIZE: 128 * KIB,
@@ -115,9 +115,9 @@ export const Port = {
   I8042_COMMAND: 0x64,
   CMOS: 0x70,
   POST_CODE: 0x80,
-  /** Fast A20 and INIT (ICH9, section 13.7.2). */
+  /** Fast A20 and INIT (ICH9, PORT92). */
   SYSTEM_CONTROL_A: 0x92,
-  /** APM control and status, also ACPI's SMI_CMD (ICH9, section 13.8.2). */
+  /** APM control and status, also ACPI's SMI_CMD (ICH9, APM_CNT and APM_STS). */
   APM: 0xb2,
   COM2: 0x2f8,
   COM1: 0x3f8,
