@@ -32,7 +32,7 @@ export const DRIVE_PROPERTIES = {
   cache: withDefault(
     oneOf("writeback", "none", "writethrough", "directsync", "unsafe"),
     "writeback",
-    "host cache: none and directsync bypass it, writethrough and directsync make each write stable, unsafe ignores flushes",
+    "how writes pass through the host's page cache",
   ),
   discard: withDefault(oneOf("ignore", "off", "unmap", "on"), "ignore", "whether the guest's UNMAP reaches the file"),
   aio: withDefault(oneOf("threads", "native", "io_uring"), "threads", "how requests are submitted to the host kernel"),

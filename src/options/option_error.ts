@@ -44,8 +44,12 @@ export function nearest(word: string, candidates: readonly string[]): string | u
   return candidates.includes(closest) ? closest : undefined;
 }
 
-/** `; did you mean 'x'?`, or nothing when no candidate is near. */
+/** Most candidates that a message lists. */
+const LIST_LIMIT = 8;
+
+/** What an unknown word is answered with: `; did you mean 'x'?`, or else the candidates, unless they are many. */
 export function suggestion(word: string, candidates: readonly string[]): string {
   const candidate = nearest(word, candidates);
-  return candidate === undefined ? "" : `; did you mean '${candidate}'?`;
+  if (candidate !== undefined) return `; did you mean '${candidate}'?`;
+  return candidates.length === 0 || candidates.length > LIST_LIMIT ? "" : `; expected ${candidates.join(", ")}`;
 }

@@ -44,12 +44,11 @@ export interface RefusedProperty {
   readonly reason: string;
 }
 
+/** A property that can be given. */
+export type PropertySpec = RequiredProperty<unknown> | OptionalProperty<unknown> | DefaultedProperty<unknown>;
+
 /** Any property. */
-export type Property =
-  | RequiredProperty<unknown>
-  | OptionalProperty<unknown>
-  | DefaultedProperty<unknown>
-  | RefusedProperty;
+export type Property = PropertySpec | RefusedProperty;
 
 /** A schema: property name → property. */
 export type Properties = Readonly<Record<string, Property>>;
@@ -73,10 +72,12 @@ export type Variants = Readonly<Record<string, Variant>>;
 type PropertyValue<P extends Property> = P extends RequiredProperty<infer T> ? T
   : P extends DefaultedProperty<infer T> ? T
   : P extends OptionalProperty<infer T> ? T | undefined
-  : undefined;
+  : never;
 
 /** What {@linkcode parseProperties} makes under schema `S`. */
-export type PropertyValues<S extends Properties> = { readonly [K in keyof S]: PropertyValue<S[K]> };
+export type PropertyValues<S extends Properties> = {
+  readonly [K in keyof S as S[K] extends RefusedProperty ? never : K]: PropertyValue<S[K]>;
+};
 
 /** Declares a property that must be given. */
 export function required<T>(type: PropertyType<T>, description: string): RequiredProperty<T> {
@@ -104,7 +105,7 @@ export function propertyNames(schema: Properties): string[] {
 }
 
 /** `id=<id>`, as syntax lines and error messages write a property. */
-export function propertySyntax(name: string, property: Exclude<Property, RefusedProperty>): string {
+export function propertySyntax(name: string, property: PropertySpec): string {
   return `${name}=${property.type.syntax}`;
 }
 
@@ -156,7 +157,8 @@ export function parseProperties<S extends Properties>(
     given.set(pair.key, parseProperty(here, schema, pair));
   }
   const values: Record<string, unknown> = {};
-  for (const [name, property] of Object.entries(schema)) {
+  for (const name of propertyNames(schema)) {
+    const property = schema[name] as PropertySpec;
     if (property.presence === "required" && !given.has(name)) {
       throw new OptionError(here, `'${name}' is missing; expected ${propertySyntax(name, property)}`);
     }

@@ -1,0 +1,14 @@
+/**
+ * The splitvm executable: virtual machine monitor, device process, and each thread of the former, by the role it is started in.
+ *
+ * Threads are workers of this same module, so that one file is all there is. What a role does not need is not loaded.
+ *
+ * @module
+ */
+if ("WorkerGlobalScope" in globalThis) {
+  const { runWorker } = await import("./src/vmm/worker.ts");
+  runWorker();
+} else if (import.meta.main) {
+  const { run } = await import("./src/cli/run.ts");
+  Deno.exit(await run(Deno.args));
+}

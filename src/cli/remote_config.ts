@@ -1,0 +1,58 @@
+/**
+ * From the options of `-machine remote` to what the device process is to be.
+ *
+ * @module
+ */
+import { OptionError, quote, suggestion } from "../options/option_error.ts";
+import type { ControllerConfig } from "../options/storage.ts";
+import type { RemoteConfig, RemoteObjectConfig } from "../remote/config.ts";
+import type { Arguments } from "./arguments.ts";
+import { resolveControllers } from "./controllers.ts";
+import { DescriptorRegistry, IdRegistry, registerDeviceIds } from "./registries.ts";
+
+/** Controllers that are to be served, by id, until an object takes each. */
+type Unserved = Map<string, { readonly where: string; readonly config: ControllerConfig }>;
+
+function takeObjects(args: Arguments, unserved: Unserved): RemoteObjectConfig[] {
+  const known = [...unserved.keys()];
+  const ids = new IdRegistry();
+  const descriptors = new DescriptorRegistry();
+  const objects: RemoteObjectConfig[] = [];
+  for (const { where, value } of args.object) {
+    if (value.name !== "remote-object") continue;
+    const { id, devid, fd } = value.values;
+    ids.take({ where, value: value.values });
+    descriptors.take(where, fd);
+    const device = unserved.get(devid);
+    if (device === undefined) {
+      const problem = known.includes(devid)
+        ? `device '${devid}' is served by another object already`
+        : `no PCI device has the id ${quote(devid)}${suggestion(devid, known)}`;
+      throw new OptionError(where, problem);
+    }
+    unserved.delete(devid);
+    objects.push({ id, fd, device: device.config });
+  }
+  return objects;
+}
+
+/**
+ * Makes the configuration of a device process.
+ *
+ * @throws {OptionError} when the options do not fit together, a device is served by no object, or there is none to serve.
+ */
+export function remoteConfig(args: Arguments): RemoteConfig {
+  const unserved: Unserved = new Map();
+  for (const { where, config, slot } of resolveControllers(args, registerDeviceIds(args.device))) {
+    if (slot !== undefined) throw new OptionError(where, "'addr' is not supported: the VMM chooses the device's slot");
+    unserved.set(config.id, { where, config });
+  }
+  const objects = takeObjects(args, unserved);
+  for (const [id, { where }] of unserved) {
+    throw new OptionError(where, `no object serves it; expected -object remote-object,id=<id>,devid=${id},fd=<fd>`);
+  }
+  if (objects.length === 0) {
+    throw new OptionError("-machine remote", "there is nothing to serve; expected -device and -object remote-object");
+  }
+  return { name: args.name[0]?.value.guest, objects };
+}

@@ -1,0 +1,216 @@
+/**
+ * From the options of `-machine q35` to what the virtual machine is to be.
+ *
+ * @module
+ */
+import { parseProperties } from "../options/properties.ts";
+import { DEVICE_TYPES } from "../options/device_types.ts";
+import { formatByteSize } from "../options/numbers.ts";
+import { OptionError, suggestion } from "../options/option_error.ts";
+import type {
+  BootConfig,
+  DebugConsoleConfig,
+  DebugExitConfig,
+  FirmwareFileConfig,
+  KernelConfig,
+  LocalDeviceConfig,
+  MemoryConfig,
+  ProxyDeviceConfig,
+  VmmConfig,
+} from "../vmm/config.ts";
+import { type Arguments, type Given, withGlobals } from "./arguments.ts";
+import { ChardevPool } from "./chardev_pool.ts";
+import { resolveControllers } from "./controllers.ts";
+import { OPTIONS } from "./option_table.ts";
+import { DescriptorRegistry, IdRegistry, registerDeviceIds } from "./registries.ts";
+
+const DEFAULT_MEMORY = 128 * 2 ** 20;
+/** COM1 to COM4. */
+const SERIAL_PORTS = 4;
+/** Slots 1 to 0x1e of bus 0. */
+const PCI_SLOTS = 30;
+
+/** The options that say which memory backend is guest RAM. */
+function memoryBackendReference({ machine, numa }: Arguments): Given<string> | undefined {
+  const machineType = machine[0]?.value;
+  const references: Given<string>[] = numa.map(({ where, value }) => ({ where, value: value.values.memdev }));
+  if (machineType?.name === "q35" && machineType.values["memory-backend"] !== undefined) {
+    references.push({ where: "-machine q35,memory-backend=", value: machineType.values["memory-backend"] });
+  }
+  if (references.length > 1) {
+    throw new OptionError(
+      references[0].where,
+      `${references[1].where} says already what guest RAM is; expected one of the two`,
+    );
+  }
+  return references[0];
+}
+
+function memoryConfig(args: Arguments): MemoryConfig {
+  const ids = new IdRegistry();
+  const backends = args.object.flatMap(({ where, value }) => {
+    if (value.name !== "memory-backend-memfd") return [];
+    ids.take({ where, value: value.values });
+    return [{ where, ...value.values }];
+  });
+  const asked = args.m[0]?.value.size;
+  const reference = memoryBackendReference(args);
+  const backend = backends.find(({ id }) => id === reference?.value);
+  if (reference !== undefined && backend === undefined) {
+    const hint = suggestion(reference.value, backends.map(({ id }) => id));
+    throw new OptionError(reference.where, `no -object memory-backend-memfd has the id '${reference.value}'${hint}`);
+  }
+  const unused = backends.find((other) => other !== backend);
+  if (unused !== undefined) {
+    throw new OptionError(unused.where, `nothing uses it; expected -machine q35,memory-backend=${unused.id}`);
+  }
+  if (backend === undefined) return { id: "ram", size: asked ?? DEFAULT_MEMORY, seal: true };
+  if (asked !== undefined && asked !== backend.size) {
+    const sizes = `its size is ${formatByteSize(backend.size)}, and -m says ${formatByteSize(asked)}`;
+    throw new OptionError(backend.where, `${sizes}; expected the same, or no -m`);
+  }
+  return { id: backend.id, size: backend.size, seal: backend.seal };
+}
+
+function cpuCount({ smp }: Arguments): number {
+  if (smp.length === 0) return 1;
+  const { where, value: { cpus, sockets, maxcpus } } = smp[0];
+  const counts = [cpus, sockets, maxcpus].filter((count) => count !== undefined);
+  if (new Set(counts).size > 1) {
+    throw new OptionError(where, "cpus, sockets and maxcpus differ; expected the same number, or cpus alone");
+  }
+  return counts[0] ?? 1;
+}
+
+function kernelConfig({ kernel, initrd, append }: Arguments): KernelConfig | undefined {
+  if (kernel.length > 0) {
+    return { file: kernel[0].value, initrd: initrd[0]?.value, append: append[0]?.value ?? "" };
+  }
+  for (const { where } of [...initrd, ...append]) {
+    throw new OptionError(where, "is for a kernel; expected -kernel as well");
+  }
+  return undefined;
+}
+
+/** Proxies and local devices, in command-line order. */
+function pciDevices(args: Arguments): (ProxyDeviceConfig | LocalDeviceConfig)[] {
+  const ids = registerDeviceIds(args.device);
+  const descriptors = new DescriptorRegistry();
+  const slots = new Map<number, string>();
+  const controllers = resolveControllers(args, ids);
+  const devices: (ProxyDeviceConfig | LocalDeviceConfig)[] = [];
+  for (const { where, value: device } of args.device) {
+    if (device.name !== "pci-proxy-dev" && device.name !== "lsi53c895a") continue;
+    const slot = device.values.addr;
+    if (slot !== undefined) {
+      const holder = slots.get(slot);
+      if (holder !== undefined) throw new OptionError(where, `addr=${slot.toString(16)} belongs to ${holder} already`);
+      slots.set(slot, where);
+    }
+    if (device.name === "pci-proxy-dev") {
+      const { id = ids.make("pci-proxy-dev"), fd } = device.values;
+      descriptors.take(where, fd);
+      devices.push({ kind: "proxy", id, fd, slot });
+    } else {
+      // Controllers come back in the same order.
+      devices.push({ kind: "local", controller: controllers.shift()!.config, slot });
+    }
+    if (devices.length > PCI_SLOTS) {
+      throw new OptionError(where, `no PCI slot is left; expected at most ${PCI_SLOTS} devices`);
+    }
+  }
+  return devices;
+}
+
+function debugConsoles({ device, debugcon, global }: Arguments, chardevs: ChardevPool): DebugConsoleConfig[] {
+  const consoles: (DebugConsoleConfig & { where: string })[] = [];
+  const add = (where: string, port: number, backend: DebugConsoleConfig["backend"] | undefined) => {
+    if (backend === undefined) return;
+    const other = consoles.find((console) => console.port === port);
+    if (other !== undefined) {
+      throw new OptionError(where, `iobase=0x${port.toString(16)} belongs to ${other.where} already`);
+    }
+    consoles.push({ where, port, backend });
+  };
+  for (const { where, value } of debugcon) {
+    const pairs = withGlobals("isa-debugcon", [{ key: "chardev", value: "unnamed" }], global);
+    const { iobase } = parseProperties(where, DEVICE_TYPES["isa-debugcon"].properties, pairs);
+    add(where, iobase, chardevs.resolve(where, value));
+  }
+  for (const { where, value } of device) {
+    if (value.name !== "isa-debugcon") continue;
+    const { iobase, chardev: id } = value.values;
+    add(where, iobase, chardevs.resolve(where, { kind: "chardev", id }));
+  }
+  return consoles.map(({ port, backend }) => ({ port, backend }));
+}
+
+function debugExit({ device }: Arguments, consoles: readonly DebugConsoleConfig[]): DebugExitConfig | undefined {
+  let found: DebugExitConfig | undefined;
+  for (const { where, value } of device) {
+    if (value.name !== "isa-debug-exit") continue;
+    if (found !== undefined) throw new OptionError(where, "is given twice; expected one");
+    const { iobase: port, iosize: size } = value.values;
+    if (port + size > 0x10000) throw new OptionError(where, "its ports do not end below 0x10000");
+    if (consoles.some((console) => console.port >= port && console.port < port + size)) {
+      throw new OptionError(where, "its ports are those of a debug console");
+    }
+    found = { port, size };
+  }
+  return found;
+}
+
+function serialPorts(args: Arguments, chardevs: ChardevPool): VmmConfig["serialPorts"] {
+  if (args.serial.length > SERIAL_PORTS) {
+    throw new OptionError("-serial", `there are ${args.serial.length} of them; expected at most ${SERIAL_PORTS}`);
+  }
+  const ports = args.serial.map(({ where, value }) => chardevs.resolve(where, value));
+  const wantsDefault = args.serial.length === 0 && args.nodefaults.length === 0;
+  return wantsDefault && !chardevs.stdioTaken ? [{ kind: "stdio" }] : ports;
+}
+
+function firmwareFiles({ fw_cfg }: Arguments): FirmwareFileConfig[] {
+  const names = new Set<string>();
+  return fw_cfg.map(({ where, value: { name, string, file } }) => {
+    const here = `${where} ${name}`;
+    if (names.has(name)) throw new OptionError(here, "is given twice");
+    names.add(name);
+    if (string !== undefined && file === undefined) return { name, source: { string } };
+    if (file !== undefined && string === undefined) return { name, source: { file } };
+    throw new OptionError(here, "expected either string= or file=");
+  });
+}
+
+function bootConfig({ boot }: Arguments): BootConfig {
+  const { order, menu, strict } = boot[0]?.value ?? parseProperties("-boot", OPTIONS.boot.argument.properties, []);
+  return { order, menu, strict };
+}
+
+/**
+ * Makes the configuration of a virtual machine.
+ *
+ * @throws {OptionError} when the options do not fit together.
+ */
+export function vmmConfig(args: Arguments): VmmConfig {
+  const chardevs = new ChardevPool(args.chardev);
+  const consoles = debugConsoles(args, chardevs);
+  const config: VmmConfig = {
+    name: args.name[0]?.value.guest,
+    uuid: args.uuid[0]?.value,
+    memory: memoryConfig(args),
+    cpus: cpuCount(args),
+    cpuModel: args.cpu[0]?.value.model ?? "host",
+    firmware: args.bios[0]?.value,
+    kernel: kernelConfig(args),
+    devices: pciDevices(args),
+    serialPorts: serialPorts(args, chardevs),
+    debugConsoles: consoles,
+    debugExit: debugExit(args, consoles),
+    firmwareFiles: firmwareFiles(args),
+    boot: bootConfig(args),
+    rtcBase: args.rtc[0]?.value.base ?? "utc",
+    noReboot: args["no-reboot"].length > 0,
+  };
+  chardevs.requireAllTaken();
+  return config;
+}

@@ -1,0 +1,54 @@
+/**
+ * The command line of a device process, from the configuration of its device: how a VMM tells a process that it spawns what
+ * to be.
+ *
+ * @module
+ */
+import { DEVICE_TYPES, DRIVE_PROPERTIES } from "./device_types.ts";
+import { joinOption, type KeyValue } from "./keyval.ts";
+import { type Properties, propertyNames, type PropertySpec, type PropertyValues } from "./properties.ts";
+import type { ControllerConfig, DriveConfig, ScsiDiskConfig } from "./storage.ts";
+
+/** The properties that have a value, spelled out. */
+function formatProperties<S extends Properties>(schema: S, values: PropertyValues<S>): KeyValue[] {
+  return propertyNames(schema).flatMap((key) => {
+    const value = values[key as keyof PropertyValues<S>];
+    return value === undefined ? [] : [{ key, value: (schema[key] as PropertySpec).type.format(value) }];
+  });
+}
+
+function driveArgument({ readOnly, discard, ...same }: DriveConfig): string {
+  const values = { ...same, readonly: readOnly, discard: discard ? "unmap" : "ignore", if: "none" } as const;
+  return joinOption(undefined, formatProperties(DRIVE_PROPERTIES, values));
+}
+
+function diskArgument(bus: string, disk: ScsiDiskConfig): string {
+  const { drive, scsiId, version, logicalBlockSize, physicalBlockSize, ...same } = disk;
+  const values = {
+    ...same,
+    drive: drive.id,
+    bus,
+    "scsi-id": scsiId,
+    ver: version,
+    logical_block_size: logicalBlockSize,
+    physical_block_size: physicalBlockSize,
+  };
+  return joinOption("scsi-hd", formatProperties(DEVICE_TYPES["scsi-hd"].properties, values));
+}
+
+/**
+ * The options that make a process serve `controller` on descriptor `fd`. The command line parser gets the same
+ * configuration back from them.
+ *
+ * @param fd The descriptor's number in the device process.
+ */
+export function deviceProcessArguments(controller: ControllerConfig, fd: number): string[] {
+  const { driver, id, disks } = controller;
+  const argv = ["-machine", "remote", "-device", joinOption(driver, [{ key: "id", value: id }])];
+  for (const disk of disks) {
+    argv.push("-drive", driveArgument(disk.drive), "-device", diskArgument(`${id}.0`, disk));
+  }
+  const object = [{ key: "id", value: "remote0" }, { key: "devid", value: id }, { key: "fd", value: String(fd) }];
+  argv.push("-object", joinOption("remote-object", object));
+  return argv;
+}
