@@ -1,0 +1,51 @@
+/**
+ * How a running splitvm starts another one, or a worker: from source by way of `deno`, or as the one executable file that
+ * `deno task compile` writes.
+ *
+ * @module
+ */
+
+/**
+ * The beginning of the program's URL when it runs as one executable file: a descriptor of its own process
+ * (`tools/compile/entry.asm`).
+ */
+export const EXECUTABLE_MODULE_URL = "file:///proc/self/fd/";
+
+/** What `readlink` appends to the path of an executable that has been removed or replaced (Linux, d_path). */
+const REMOVED = " (deleted)";
+
+/** Variables to set for whatever is started: without them Deno looks for updates and writes to its cache folder. */
+export const SELF_ENVIRONMENT: Readonly<Record<string, string>> = {
+  DENO_DISABLE_NODE_SHIM: "1",
+  DENO_NO_UPDATE_CHECK: "1",
+};
+
+/**
+ * The beginning of a command line that starts another splitvm: a path to execute, then its first arguments. The other's
+ * own arguments follow. Its permissions are the set `splitvm` of `deno.json`, either way.
+ *
+ * The executable file is named by its path; one that was removed or replaced meanwhile by `/proc/self/exe`, so that both
+ * processes are of the same version.
+ *
+ * @param moduleUrl The URL of this module.
+ * @param executable Path of the running executable.
+ */
+export function selfCommand(moduleUrl: string = import.meta.url, executable: string = Deno.execPath()): string[] {
+  if (moduleUrl.startsWith(EXECUTABLE_MODULE_URL)) {
+    return [executable.endsWith(REMOVED) ? "/proc/self/exe" : executable];
+  }
+  const path = (name: string) => decodeURIComponent(new URL(`../../${name}`, moduleUrl).pathname);
+  return [
+    ...[executable, "run", "--quiet", "--no-prompt", "--no-code-cache"],
+    ...[`--config=${path("deno.json")}`, "--permission-set=splitvm", path("main.ts")],
+  ];
+}
+
+/**
+ * The URL of the main module, to start workers from: `new Worker(selfModule(), { type: "module" })`.
+ *
+ * @param moduleUrl The URL of this module.
+ */
+export function selfModule(moduleUrl: string = import.meta.url): string {
+  return moduleUrl.startsWith(EXECUTABLE_MODULE_URL) ? moduleUrl : new URL("../../main.ts", moduleUrl).href;
+}
