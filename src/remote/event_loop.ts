@@ -1,0 +1,133 @@
+/**
+ * The loop of a device process: descriptors and timers take turns.
+ *
+ * A turn looks at every descriptor that is ready, once, and then fires the timers that were due when the turn began to fire
+ * them, once. So neither starves the other: a link that never stops sending leaves a turn to the timers, and a device that
+ * sets its timer to `now()` again and again (a long SCRIPTS program, slice by slice) leaves one to the links.
+ *
+ * @module
+ */
+import type { Clock, Timer } from "../device/pci_device.ts";
+import { monotonicNow } from "../ffi/clock.ts";
+import { armTimerFd, createTimerFd, drainEventFd, Epoll, Ready } from "../ffi/event.ts";
+import { closeFd } from "../ffi/file.ts";
+
+/** A descriptor that the loop watches. */
+export interface Watch {
+  /** Changes what it is watched for ({@linkcode Ready} bits). */
+  modify(events: number): void;
+  /** Stops watching; the descriptor stays open. To be called before it is closed. Calling it again does nothing. */
+  cancel(): void;
+}
+
+/** Watches descriptors and runs timers on CLOCK_MONOTONIC, on one thread. */
+export class EventLoop implements Clock {
+  readonly #epoll = new Epoll();
+  readonly #timerFd = createTimerFd();
+  readonly #handlers = new Map<number, (events: number) => void>();
+  readonly #armed = new Set<LoopTimer>();
+  /** What the timerfd is set to. */
+  #alarm = Infinity;
+  // Made once: a closure for every turn would be garbage for every message.
+  readonly #dispatch = (fd: number, events: number) => this.#handlers.get(fd)?.(events);
+
+  constructor() {
+    this.watch(this.#timerFd, Ready.IN, () => {
+      drainEventFd(this.#timerFd);
+      this.#alarm = Infinity;
+    });
+  }
+
+  now(): number {
+    return monotonicNow();
+  }
+
+  timer(callback: () => void): Timer {
+    return new LoopTimer(this.#armed, callback);
+  }
+
+  /**
+   * Calls `ready` in each turn in which one of `events` ({@linkcode Ready} bits), an error or a hang-up is there. It is to do a bounded
+   * amount of work without waiting, and to cope with a call for nothing: an event may outlive the descriptor that it was for.
+   *
+   * @throws {SyscallError} when the descriptor cannot be watched.
+   */
+  watch(fd: number, events: number, ready: (events: number) => void): Watch {
+    this.#epoll.add(fd, events);
+    this.#handlers.set(fd, ready);
+    let watched = true;
+    return {
+      modify: (events) => this.#epoll.modify(fd, events),
+      cancel: () => {
+        if (!watched) return;
+        watched = false;
+        this.#handlers.delete(fd);
+        this.#epoll.remove(fd);
+      },
+    };
+  }
+
+  /**
+   * Takes one turn. Not to be called from within one.
+   *
+   * @param wait Whether to wait until there is something to do. @default {true}
+   */
+  turn(wait = true): void {
+    const timeout = this.#prepareToWait();
+    this.#epoll.wait(wait ? timeout : 0, this.#dispatch);
+    if (this.#armed.size === 0) return;
+    const now = monotonicNow();
+    // A copy, so that timers which callbacks arm wait for the next turn.
+    const due = [...this.#armed].filter((timer) => timer.deadline! <= now);
+    due.sort((a, b) => a.deadline! - b.deadline!);
+    for (const timer of due) timer.fire(now);
+  }
+
+  /** Closes the loop's own descriptors. */
+  close(): void {
+    this.#epoll.close();
+    closeFd(this.#timerFd);
+  }
+
+  /** Sets the timerfd to the earliest deadline. @returns the timeout of the wait: none, or 0 when a timer is due already. */
+  #prepareToWait(): 0 | -1 {
+    if (this.#armed.size === 0) return -1; // an alarm that is still set wakes the loop once, for nothing
+    let earliest = Infinity;
+    for (const timer of this.#armed) earliest = Math.min(earliest, timer.deadline!);
+    if (earliest <= monotonicNow()) return 0;
+    if (earliest !== this.#alarm) {
+      armTimerFd(this.#timerFd, earliest);
+      this.#alarm = earliest;
+    }
+    return -1;
+  }
+}
+
+/** A timer is in the loop's set of armed timers exactly while it has a deadline. */
+class LoopTimer implements Timer {
+  #deadline: number | undefined;
+
+  constructor(readonly armed: Set<LoopTimer>, readonly callback: () => void) {}
+
+  get deadline(): number | undefined {
+    return this.#deadline;
+  }
+
+  arm(deadline: number): void {
+    if (!Number.isFinite(deadline)) throw new RangeError(`A timer cannot be set to ${deadline}`);
+    this.#deadline = deadline;
+    this.armed.add(this);
+  }
+
+  cancel(): void {
+    this.#deadline = undefined;
+    this.armed.delete(this);
+  }
+
+  /** Runs the callback, unless another timer's callback has cancelled it or put it off. */
+  fire(now: number): void {
+    if (this.#deadline === undefined || this.#deadline > now) return;
+    this.cancel();
+    this.callback();
+  }
+}

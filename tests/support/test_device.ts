@@ -1,0 +1,108 @@
+/**
+ * A PCI device for tests of what hosts one: registers that do one simple thing each.
+ *
+ * @module
+ */
+import { type AccessSize, ConfigSpace } from "../../src/device/config_space.ts";
+import type { DeviceHost, PciDevice } from "../../src/device/pci_device.ts";
+import type { SavedState } from "../../src/device/state.ts";
+
+/** What identifies it. */
+export const TestDeviceId = { VENDOR: 0x1b36, DEVICE: 0x5eed } as const;
+
+/** Its BARs. */
+export const TestBar = { IO: 0, MEMORY: 1, IO_SIZE: 0x100, MEMORY_SIZE: 0x1000 } as const;
+
+/** Registers of the memory BAR, 4 bytes each; those below are scratch memory, as is the I/O BAR. */
+export const TestRegister = {
+  /** Bit 0 is the level of the interrupt pin. */
+  PIN: 0x100,
+  /** Guest-physical address for DMA. */
+  DMA_ADDRESS: 0x104,
+  /** A write copies 16 bytes: 1 from the guest to scratch 0x00, 2 from there to the guest. Reads as 1 where that was done. */
+  DMA_START: 0x108,
+  /** A write sets the timer to `now()`, that many times, one after the other. */
+  TICKS: 0x10c,
+  /** How many timer callbacks there have been. */
+  TICKED: 0x110,
+} as const;
+
+/** One access, as the device saw it. */
+export type SeenAccess = [kind: "read" | "write", bar: number, offset: number, size: number, value: number];
+
+/** See the module. */
+export class TestDevice implements PciDevice {
+  readonly config = new ConfigSpace();
+  /** BAR accesses since the test last emptied it. */
+  readonly seen: SeenAccess[] = [];
+  resets = 0;
+  closed = 0;
+  readonly #host: DeviceHost;
+  readonly #spaces = [new DataView(new ArrayBuffer(TestBar.IO_SIZE)), new DataView(new ArrayBuffer(0x1000))];
+  readonly #timer;
+
+  constructor(host: DeviceHost) {
+    this.#host = host;
+    this.config.identify({
+      vendorId: TestDeviceId.VENDOR,
+      deviceId: TestDeviceId.DEVICE,
+      classCode: 0xff0000,
+      interruptPin: 1,
+    });
+    this.config.addBar({ index: TestBar.IO, space: "io", size: TestBar.IO_SIZE });
+    this.config.addBar({ index: TestBar.MEMORY, space: "memory", size: TestBar.MEMORY_SIZE });
+    this.#timer = host.clock.timer(() => this.#tick());
+  }
+
+  readBar(bar: number, offset: number, size: AccessSize): number {
+    const value = new DataView(new ArrayBuffer(4));
+    for (let i = 0; i < size; i++) value.setUint8(i, this.#spaces[bar].getUint8(offset + i));
+    this.seen.push(["read", bar, offset, size, value.getUint32(0, true)]);
+    return value.getUint32(0, true);
+  }
+
+  writeBar(bar: number, offset: number, size: AccessSize, value: number): void {
+    this.seen.push(["write", bar, offset, size, value]);
+    for (let i = 0; i < size; i++) this.#spaces[bar].setUint8(offset + i, value >>> (8 * i));
+    if (bar !== TestBar.MEMORY) return;
+    if (offset === TestRegister.PIN) this.#host.interrupt.set((value & 1) !== 0);
+    if (offset === TestRegister.DMA_START) this.#register(TestRegister.DMA_START, this.#transfer(value) ? 1 : 0);
+    if (offset === TestRegister.TICKS) this.#timer.arm(this.#host.clock.now());
+  }
+
+  reset(): void {
+    this.resets++;
+    this.config.reset();
+    this.#timer.cancel();
+    this.#host.interrupt.set(false);
+    for (const space of this.#spaces) new Uint8Array(space.buffer).fill(0);
+  }
+
+  save(): SavedState[] {
+    return [];
+  }
+
+  restore(): void {}
+
+  close(): void {
+    this.closed++;
+  }
+
+  #transfer(direction: number): boolean {
+    const address = this.#spaces[TestBar.MEMORY].getUint32(TestRegister.DMA_ADDRESS, true);
+    const scratch = new Uint8Array(this.#spaces[TestBar.MEMORY].buffer, 0, 16);
+    return direction === 1 ? this.#host.dma.read(address, scratch) : this.#host.dma.write(address, scratch);
+  }
+
+  #tick(): void {
+    const registers = this.#spaces[TestBar.MEMORY];
+    this.#register(TestRegister.TICKED, registers.getUint32(TestRegister.TICKED, true) + 1);
+    const left = registers.getUint32(TestRegister.TICKS, true) - 1;
+    this.#register(TestRegister.TICKS, left);
+    if (left > 0) this.#timer.arm(this.#host.clock.now());
+  }
+
+  #register(offset: number, value: number): void {
+    this.#spaces[TestBar.MEMORY].setUint32(offset, value, true);
+  }
+}
