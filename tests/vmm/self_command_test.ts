@@ -1,0 +1,34 @@
+import { assertEquals } from "@std/assert";
+import { selfCommand, selfModule } from "../../src/vmm/self_command.ts";
+
+const PROGRAM = "file:///proc/self/fd/219";
+
+Deno.test("The executable file starts itself by its path", () => {
+  assertEquals(selfCommand(PROGRAM, "/opt/splitvm"), ["/opt/splitvm"]);
+});
+
+Deno.test("An executable file that was removed or replaced starts itself by way of /proc", () => {
+  assertEquals(selfCommand(PROGRAM, "/opt/splitvm (deleted)"), ["/proc/self/exe"]);
+});
+
+Deno.test("The executable file starts workers from the program's own URL", () => {
+  assertEquals(selfModule(PROGRAM), PROGRAM);
+});
+
+Deno.test("From source, deno runs the main module with the permission set of the configuration file", () => {
+  const [command, ...args] = selfCommand("file:///src%20dir/src/vmm/self_command.ts", "/usr/bin/deno");
+  assertEquals([command, args[0], args.at(-1)], ["/usr/bin/deno", "run", "/src dir/main.ts"]);
+  assertEquals(args.filter((arg) => /config|permission/.test(arg)), [
+    "--config=/src dir/deno.json",
+    "--permission-set=splitvm",
+  ]);
+});
+
+Deno.test("From source, workers start from the main module", () => {
+  assertEquals(selfModule("file:///project/src/vmm/self_command.ts"), "file:///project/main.ts");
+});
+
+Deno.test("By default the running program is meant", () => {
+  assertEquals(selfCommand()[0], Deno.execPath());
+  assertEquals(selfModule(), new URL("../../main.ts", import.meta.url).href);
+});
