@@ -40,7 +40,8 @@ export async function bundle(entry: string): Promise<Uint8Array<ArrayBuffer>> {
   return new TextEncoder().encode(hideCachePath(file.text()));
 }
 
-/** A message of the bundler with the place that it is about. */
+/** A message of the bundler with the place that it is about, which counts from 0. Its further lines are a stack trace. */
 function describe({ text, location }: Deno.bundle.Message): string {
-  return location ? `${location.file}:${location.line}:${location.column}: ${text}` : text;
+  const summary = text.split("\n")[0].replace(/\.$/, "");
+  return location ? `${location.file}:${location.line + 1}:${location.column + 1}: ${summary}` : summary;
 }
