@@ -1,0 +1,47 @@
+/**
+ * Keeps two programs from writing one image: the locks that QEMU takes, so that each notices the other.
+ *
+ * QEMU's protocol (block/file-posix.c) has a byte of the file for each permission: a shared lock on byte 100 + n says "I use
+ * permission n", one on byte 200 + n says "I do not let others use permission n". Whoever opens an image takes its own locks
+ * first and looks for contradictions then.
+ *
+ * @module
+ */
+import { isByteLocked, lockByteShared } from "../../ffi/file_lock.ts";
+import { Errno, SyscallError } from "../../ffi/errno.ts";
+
+/** Permissions by bit number (QEMU, include/block/block-common.h, BLK_PERM_*). */
+const Permission = { CONSISTENT_READ: 0, WRITE: 1, RESIZE: 3 } as const;
+
+const USES = 100;
+const FORBIDS = 200;
+
+/** asm-generic/errno.h */
+const ENOLCK = 37;
+
+/** Answers of file systems and kernels without these locks; an image is then used unlocked, as QEMU does it. */
+const NO_LOCKS: readonly number[] = [Errno.EINVAL, Errno.ENOSYS, Errno.EOPNOTSUPP, ENOLCK];
+
+/**
+ * Locks an open image for as long as it is open.
+ *
+ * @param fd Open for reading, and for writing unless `readOnly`.
+ * @returns Whether no other program uses the image in a way that contradicts this use.
+ * @throws {SyscallError} when the kernel fails otherwise.
+ */
+export function lockImage(fd: number, readOnly: boolean): boolean {
+  const used = readOnly ? [Permission.CONSISTENT_READ] : [Permission.CONSISTENT_READ, Permission.WRITE];
+  const forbidden = [Permission.WRITE, Permission.RESIZE];
+  try {
+    const own = [
+      ...used.map((permission) => USES + permission),
+      ...forbidden.map((permission) => FORBIDS + permission),
+    ];
+    if (!own.every((byte) => lockByteShared(fd, byte))) return false;
+    return !used.some((permission) => isByteLocked(fd, FORBIDS + permission)) &&
+      !forbidden.some((permission) => isByteLocked(fd, USES + permission));
+  } catch (error) {
+    if (error instanceof SyscallError && NO_LOCKS.includes(error.errno)) return true;
+    throw error;
+  }
+}
