@@ -135,7 +135,8 @@ export function parseProperty(where: string, schema: Properties, { key, value }:
 /** Adds the id among the pairs, if there is a well-formed one, to where a message says that something is wrong. */
 export function locate(where: string, pairs: readonly KeyValue[]): string {
   const id = pairs.find(({ key }) => key === "id")?.value;
-  return id !== undefined && identifier.parse(id) !== undefined ? `${where},id=${id}` : where;
+  if (id === undefined || identifier.parse(id) === undefined) return where;
+  return `${where}${where.includes(" ") ? "," : " "}id=${id}`;
 }
 
 /**

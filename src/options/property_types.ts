@@ -123,7 +123,7 @@ export function size({ min, max, multipleOf = 1, powerOfTwo = false, unit = 1 }:
     parse(text) {
       const bytes = parseByteSize(text, unit);
       if (bytes === undefined || bytes < min || bytes > max || bytes % multipleOf !== 0) return undefined;
-      return powerOfTwo && !Number.isInteger(Math.log2(bytes)) ? undefined : bytes;
+      return powerOfTwo && 2 ** Math.round(Math.log2(bytes)) !== bytes ? undefined : bytes;
     },
     // A number without a suffix counts units.
     format: (bytes) => unit !== 1 && bytes % 1024 !== 0 ? `${bytes}b` : formatByteSize(bytes),
