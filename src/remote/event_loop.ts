@@ -71,22 +71,27 @@ export class EventLoop implements Clock {
    * Takes one turn. Not to be called from within one.
    *
    * @param wait Whether to wait until there is something to do. @default {true}
+   * @returns whether there was.
    */
-  turn(wait = true): void {
+  turn(wait = true): boolean {
     const timeout = this.#prepareToWait();
-    this.#epoll.wait(wait ? timeout : 0, this.#dispatch);
-    if (this.#armed.size === 0) return;
-    const now = monotonicNow();
-    // A copy, so that timers which callbacks arm wait for the next turn.
-    const due = [...this.#armed].filter((timer) => timer.deadline! <= now);
-    due.sort((a, b) => a.deadline! - b.deadline!);
-    for (const timer of due) timer.fire(now);
+    const ready = this.#epoll.wait(wait ? timeout : 0, this.#dispatch);
+    return this.#armed.size > 0 && this.#fireTimers() || ready > 0;
   }
 
   /** Closes the loop's own descriptors. */
   close(): void {
     this.#epoll.close();
     closeFd(this.#timerFd);
+  }
+
+  #fireTimers(): boolean {
+    const now = monotonicNow();
+    // A copy, so that timers which callbacks arm wait for the next turn.
+    const due = [...this.#armed].filter((timer) => timer.deadline! <= now);
+    due.sort((a, b) => a.deadline! - b.deadline!);
+    for (const timer of due) timer.fire(now);
+    return due.length > 0;
   }
 
   /** Sets the timerfd to the earliest deadline. @returns the timeout of the wait: none, or 0 when a timer is due already. */

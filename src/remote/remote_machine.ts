@@ -1,13 +1,8 @@
 /**
- * `-machine remote`: the device process. It serves its remote objects until the last of their proxies has gone away.
- *
- * Signals have their default effect, which is to end the process at once: `epoll_wait` does not return to JavaScript's event
- * loop, so no listener would run. Nothing that a guest was told is complete is lost by that, since its data are with the host's
- * kernel by then.
+ * The machine of a device process: remote objects on one loop, each of which lives until its proxy has gone away.
  *
  * @module
  */
-import type { RemoteConfig } from "./config.ts";
 import type { DeviceConfig } from "./devices.ts";
 import { EventLoop } from "./event_loop.ts";
 import { RemoteObject } from "./remote_object.ts";
@@ -39,11 +34,17 @@ export class RemoteMachine {
     this.#objects.add(new RemoteObject({ ...object, loop: this.#loop, log: this.#log }));
   }
 
-  /** Takes one turn of the loop, and closes the objects whose link has ended. @param wait See {@linkcode EventLoop.turn}. */
-  turn(wait = true): void {
-    this.#loop.turn(wait);
+  /**
+   * Takes one turn of the loop, and closes the objects whose link has ended.
+   *
+   * @param wait Whether to wait until there is something to do. @default {true}
+   * @returns whether there was.
+   */
+  turn(wait = true): boolean {
+    const busy = this.#loop.turn(wait);
     // Not within the turn: closing may take turns itself, to flush a disk.
     for (const object of this.#objects) if (object.ended) this.#close(object);
+    return busy;
   }
 
   /** Closes all objects and the loop. */
@@ -57,21 +58,4 @@ export class RemoteMachine {
     object.close();
     this.#failed ||= object.failed;
   }
-}
-
-/**
- * Runs a device process to its end.
- *
- * @returns the exit status: 0 when every proxy has gone away in good order, 1 when a link ended by an error.
- * @throws {Error} one line, when a device or its socket cannot be had; nothing is served then.
- */
-export function runRemote(config: RemoteConfig): number {
-  const machine = new RemoteMachine((line) => console.error(`splitvm: ${line}`));
-  try {
-    for (const object of config.objects) machine.add(object);
-    while (machine.size > 0) machine.turn();
-  } finally {
-    machine.close();
-  }
-  return machine.failed ? 1 : 0;
 }

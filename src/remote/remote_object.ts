@@ -21,7 +21,7 @@ import { SystemMemory } from "./system_memory.ts";
 /** What a remote object is made of. */
 export interface RemoteObjectOptions {
   readonly id: string;
-  /** A connected UNIX stream socket; the object owns it from now on, also when it cannot be made. */
+  /** A connected UNIX stream socket. The object owns it, and closes it also when the device cannot be made. */
   readonly fd: number;
   readonly device: DeviceConfig;
   readonly loop: EventLoop;
@@ -104,7 +104,8 @@ export class RemoteObject {
   #end(error: LinkError | undefined): void {
     this.#state = "ended";
     if (error === undefined) return;
-    this.#fail(`${error.message}; the link is closed`);
+    const cause = error.cause instanceof Error ? ` (${error.cause.message})` : "";
+    this.#fail(`${error.message}${cause}; the link is closed`);
   }
 
   #fail(what: string): void {

@@ -21,11 +21,13 @@ export const TestRegister = {
   DMA_ADDRESS: 0x104,
   /** A write copies 16 bytes: 1 from the guest to scratch 0x00, 2 from there to the guest. Reads as 1 where that was done. */
   DMA_START: 0x108,
-  /** A write sets the timer to `now()`, that many times, one after the other. */
+  /** A write sets the timer to `now()`, that many times (at most 1000), one after the other. */
   TICKS: 0x10c,
   /** How many timer callbacks there have been. */
   TICKED: 0x110,
 } as const;
+
+const MOST_TICKS = 1000;
 
 /** One access, as the device saw it. */
 export type SeenAccess = [kind: "read" | "write", bar: number, offset: number, size: number, value: number];
@@ -97,7 +99,7 @@ export class TestDevice implements PciDevice {
   #tick(): void {
     const registers = this.#spaces[TestBar.MEMORY];
     this.#register(TestRegister.TICKED, registers.getUint32(TestRegister.TICKED, true) + 1);
-    const left = registers.getUint32(TestRegister.TICKS, true) - 1;
+    const left = Math.min(registers.getUint32(TestRegister.TICKS, true), MOST_TICKS) - 1;
     this.#register(TestRegister.TICKS, left);
     if (left > 0) this.#timer.arm(this.#host.clock.now());
   }

@@ -1,0 +1,28 @@
+/**
+ * `-machine remote`, from its configuration to its exit status.
+ *
+ * Signals have their default effect, which is to end the process at once: `epoll_wait` does not return to JavaScript's event
+ * loop, so no listener would run. Nothing that a guest was told is complete is lost by that, since its data are with the host's
+ * kernel by then.
+ *
+ * @module
+ */
+import type { RemoteConfig } from "./config.ts";
+import { RemoteMachine } from "./remote_machine.ts";
+
+/**
+ * Runs a device process to its end: until the last proxy has gone away.
+ *
+ * @returns the exit status: 0 when every proxy has gone away in good order, 1 when a link ended by an error.
+ * @throws {Error} when a device or its socket cannot be had; nothing is served then.
+ */
+export function runRemote(config: RemoteConfig): number {
+  const machine = new RemoteMachine((line) => console.error(`splitvm: ${line}`));
+  try {
+    for (const object of config.objects) machine.add(object);
+    while (machine.size > 0) machine.turn();
+  } finally {
+    machine.close();
+  }
+  return machine.failed ? 1 : 0;
+}
