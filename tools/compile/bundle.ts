@@ -16,7 +16,7 @@ export function hideCachePath(text: string): string {
 }
 
 /**
- * The bundle of a program, in UTF-8. Names are kept, so that stack traces can be read.
+ * The bundle of a program. Names are kept, so that stack traces can be read.
  *
  * `Deno.bundle` is esbuild at work, which Deno fetches from npm unless it has it already. Import maps are those of the
  * calling process, and file names are relative to its working directory.
@@ -24,7 +24,7 @@ export function hideCachePath(text: string): string {
  * @param entry Path of the main module.
  * @throws {Error} with esbuild's messages, if the program cannot be bundled.
  */
-export async function bundle(entry: string): Promise<Uint8Array<ArrayBuffer>> {
+export async function bundle(entry: string): Promise<string> {
   const result = await Deno.bundle({
     entrypoints: [entry],
     format: "esm",
@@ -37,7 +37,7 @@ export async function bundle(entry: string): Promise<Uint8Array<ArrayBuffer>> {
   if (!result.success) throw new Error(`Cannot bundle ${entry}: ${result.errors.map(describe).join("; ")}`);
   const [file, ...others] = result.outputFiles ?? [];
   if (!file || others.length > 0) throw new Error(`The bundle of ${entry} is not one file`);
-  return new TextEncoder().encode(hideCachePath(file.text()));
+  return hideCachePath(file.text());
 }
 
 /** A message of the bundler with the place that it is about, which counts from 0. Its further lines are a stack trace. */

@@ -10,6 +10,7 @@ import { fromFileUrl } from "@std/path";
 import { bundle } from "./bundle.ts";
 import { buildExecutable, writeExecutable } from "./executable.ts";
 import { permissionFlags, readPermissionSet } from "./permissions.ts";
+import { quoteModule } from "./quoted_module.ts";
 
 const OUTPUT = "dist/splitvm";
 
@@ -18,7 +19,7 @@ async function compile(): Promise<void> {
   Deno.chdir(fromFileUrl(new URL("../..", import.meta.url)));
   const bytes = await buildExecutable({
     deno: Deno.execPath(),
-    program: await bundle("main.ts"),
+    program: new TextEncoder().encode(quoteModule(await bundle("main.ts"))),
     permissions: permissionFlags(await readPermissionSet("deno.json", "splitvm")),
   });
   await writeExecutable(OUTPUT, bytes);

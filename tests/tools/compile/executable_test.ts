@@ -4,6 +4,7 @@
 import { assert, assertEquals, assertMatch, assertNotEquals, assertRejects } from "@std/assert";
 import { cString, syscalls } from "../../../src/ffi/syscall.ts";
 import { buildExecutable, writeExecutable } from "../../../tools/compile/executable.ts";
+import { quoteModule } from "../../../tools/compile/quoted_module.ts";
 
 const PROGRAM_URL = "file:///proc/self/fd/219";
 const PERMISSIONS = ["--allow-read", "--allow-ffi", "--allow-env"];
@@ -12,8 +13,12 @@ let folder: string;
 let executable: string;
 
 async function build(): Promise<Uint8Array<ArrayBuffer>> {
-  const program = await Deno.readFile(new URL("probe.js", import.meta.url));
-  return await buildExecutable({ deno: Deno.execPath(), program, permissions: PERMISSIONS });
+  const program = quoteModule(await Deno.readTextFile(new URL("probe.js", import.meta.url)));
+  return await buildExecutable({
+    deno: Deno.execPath(),
+    program: new TextEncoder().encode(program),
+    permissions: PERMISSIONS,
+  });
 }
 
 Deno.test.beforeAll(async () => {
@@ -75,7 +80,7 @@ Deno.test("An uncaught error shows the program's names and lines", async () => {
   const { code, stderr } = await probe(["throw"], { env: { NO_COLOR: "1" } });
   assertEquals(code, 1);
   assertMatch(stderr, /TypeError: the probe's error/);
-  assertMatch(stderr, /at Object\.throw \(file:\/\/\/proc\/self\/fd\/219:\d+:\d+\)/);
+  assertMatch(stderr, /at Object\.throw \(splitvm\.js, <anonymous>:\d+:\d+\)/);
 });
 
 Deno.test("Workers start from the program's URL and open libraries", async () => {
