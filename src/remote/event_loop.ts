@@ -28,6 +28,7 @@ export class EventLoop implements Clock {
   readonly #armed = new Set<LoopTimer>();
   /** What the timerfd is set to. */
   #alarm = Infinity;
+  #closed = false;
   // Made once: a closure for every turn would be garbage for every message.
   readonly #dispatch = (fd: number, events: number) => this.#handlers.get(fd)?.(events);
 
@@ -79,8 +80,10 @@ export class EventLoop implements Clock {
     return this.#armed.size > 0 && this.#fireTimers() || ready > 0;
   }
 
-  /** Closes the loop's own descriptors. */
+  /** Closes the loop's own descriptors. Calling it again does nothing. */
   close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
     this.#epoll.close();
     closeFd(this.#timerFd);
   }

@@ -47,7 +47,7 @@ export class RemoteMachine {
     return busy;
   }
 
-  /** Closes all objects and the loop. */
+  /** Closes all objects and the loop. Calling it again does nothing. */
   close(): void {
     for (const object of this.#objects) this.#close(object);
     this.#loop.close();
