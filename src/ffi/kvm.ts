@@ -138,6 +138,18 @@ function readCpuid(view: DataView, at: number): CpuidEntry {
   return { function: word(0), index: word(1), flags: word(2), eax: word(3), ebx: word(4), ecx: word(5), edx: word(6) };
 }
 
+/** struct kvm_cpuid2: nent @0, entries from @8 on. */
+function writeCpuid(entries: readonly CpuidEntry[]): DataView<ArrayBuffer> {
+  const buffer = new DataView(new ArrayBuffer(8 + entries.length * KvmSize.CPUID_ENTRY));
+  buffer.setUint32(0, entries.length, true);
+  entries.forEach((entry, i) => {
+    const at = 8 + i * KvmSize.CPUID_ENTRY;
+    const words = [entry.function, entry.index, entry.flags, entry.eax, entry.ebx, entry.ecx, entry.edx];
+    words.forEach((word, j) => buffer.setUint32(at + 4 * j, word, true));
+  });
+  return buffer;
+}
+
 /** A virtual machine. */
 export class KvmVm {
   readonly #irqLevel = new Uint32Array(2);
@@ -216,9 +228,17 @@ export class KvmVm {
     ioctl(this.fd, "IRQFD", argument);
   }
 
-  /** Makes a vCPU. @returns its descriptor, for {@linkcode KvmVcpu}. */
-  createVcpu(id: number): number {
-    return ioctl(this.fd, "CREATE_VCPU", id);
+  /**
+   * Makes a vCPU.
+   *
+   * @param id Its APIC id.
+   * @param cpuid What CPUID shows its guest.
+   * @returns its descriptor, for {@linkcode KvmVcpu}.
+   */
+  createVcpu(id: number, cpuid: readonly CpuidEntry[]): number {
+    const fd = ioctl(this.fd, "CREATE_VCPU", id);
+    ioctl(fd, "SET_CPUID2", writeCpuid(cpuid));
+    return fd;
   }
 
   /** The state of an interrupt chip (`KvmIrqchip`), as the kernel lays it out. */
@@ -302,18 +322,6 @@ export class KvmVcpu {
   /** Makes the next (or, with a signal, the current) {@linkcode enter} return at once, from any thread; `false` takes it back. */
   requestExit(wanted: boolean): void {
     this.run.setUint8(KvmRunOffset.IMMEDIATE_EXIT, wanted ? 1 : 0);
-  }
-
-  /** Sets the CPUID leaves that the guest sees. Once, before the first {@linkcode enter}. */
-  setCpuid(entries: readonly CpuidEntry[]): void {
-    const buffer = new DataView(new ArrayBuffer(8 + entries.length * KvmSize.CPUID_ENTRY));
-    buffer.setUint32(0, entries.length, true);
-    entries.forEach((entry, i) => {
-      const at = 8 + i * KvmSize.CPUID_ENTRY;
-      const words = [entry.function, entry.index, entry.flags, entry.eax, entry.ebx, entry.ecx, entry.edx];
-      words.forEach((word, j) => buffer.setUint32(at + 4 * j, word, true));
-    });
-    ioctl(this.fd, "SET_CPUID2", buffer);
   }
 
   /** Reads one part of the state. */

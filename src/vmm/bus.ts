@@ -1,18 +1,18 @@
 /**
  * The port and the memory bus: which device answers at an address.
  *
- * The bus owns addresses, devices see offsets. Ranges that the machine itself places are *fixed*: an empty, overflowing or
- * overlapping one is a defect of ours and throws. Ranges that the guest places (BARs, PCIEXBAR, PMBASE) are *movable*: the bus
- * asks where they are, and nothing that the guest answers throws. Where ranges overlap, fixed ones win, then the movable one
- * that was inserted first; the loser answers in whatever part is left to it.
+ * The bus owns addresses, devices see offsets. Ranges that the machine itself places are *fixed*: an empty, overflowing
+ * or overlapping one is a defect of ours and throws. Ranges that the guest places (BARs, PCIEXBAR, PMBASE) are
+ * *movable*: the bus asks where they are, and nothing that the guest answers throws. Where ranges overlap, fixed ones
+ * win, then the movable one that was inserted first; the loser answers in whatever part is left to it.
  *
- * Every vCPU thread has bus objects of its own. What the guest moves on one thread has to be noticed by the others: whoever
- * changes shared state that a `locate` function reads calls {@linkcode MappingGeneration.changed} afterwards, and every
- * bus looks at that counter before it dispatches.
+ * Every vCPU thread has bus objects of its own. What the guest moves on one thread has to be noticed by the others:
+ * whoever changes shared state that a `locate` function reads calls {@linkcode MappingGeneration.changed} afterwards,
+ * and every bus looks at that counter before it dispatches.
  *
- * An access that no range contains as a whole (it crosses the end of one, or of the address space) is carried out byte by byte, low
- * address first, as the chipset's own splitting onto narrower buses would. Bytes that nobody decodes read as all-ones and
- * swallow writes.
+ * An access that no range contains as a whole (it crosses the end of one, or of the address space) is carried out byte
+ * by byte, low address first, as the chipset's own splitting onto narrower buses would. Bytes that nobody decodes read
+ * as all-ones and swallow writes.
  *
  * @module
  */
@@ -44,7 +44,9 @@ export class MappingGeneration {
     return Atomics.load(this.#counter, 0);
   }
 
-  /** A movable range may have moved: every bus asks again before its next access. Call it after the state is written. */
+  /**
+   * A movable range may have moved: every bus asks again before its next access. Call it after the state is written.
+   */
   changed(): void {
     Atomics.add(this.#counter, 0, 1);
   }
@@ -143,8 +145,8 @@ export class Bus {
   /**
    * Adds a device whose addresses the guest chooses.
    *
-   * @param locate Called after every change of the generation; must be cheap and must not throw. An empty range counts as none,
-   * and what exceeds the address space is cut off.
+   * @param locate Called after every change of the generation; must be cheap and must not throw. An empty range counts
+   * as none, and what exceeds the address space is cut off.
    */
   insertMovable(device: BusDevice, locate: Locate): void {
     this.#movable.push({ device, locate });
@@ -182,8 +184,8 @@ export class Bus {
   }
 
   /**
-   * Reads `length` bytes into the beginning of `data`, in accesses of at most 4 bytes, low addresses first: an 8-byte access
-   * becomes two of 4 bytes.
+   * Reads `length` bytes into the beginning of `data`, in accesses of at most 4 bytes, low addresses first: an 8-byte
+   * access becomes two of 4 bytes.
    */
   load(address: number, data: DataView, length: number): void {
     for (let done = 0; done < length;) {
@@ -234,7 +236,10 @@ export class Bus {
     return undefined;
   }
 
-  /** Asks every movable range where it is. `generation` was read before that, so a change meanwhile is noticed next time. */
+  /**
+   * Asks every movable range where it is. `generation` was read before that, so a change meanwhile is noticed next
+   * time.
+   */
   #resolve(generation: number): void {
     const view = this.#fixed.slice();
     for (const { device, locate } of this.#movable) {

@@ -1,11 +1,11 @@
 /**
  * The guest's address map: every fixed guest-physical address, I/O port and global system interrupt of the q35 machine.
  *
- * The numbers are those of the chipset's data sheets where they are fixed there, and QEMU's `q35` machine where the data sheets
- * leave the choice to firmware, because SeaBIOS and the guests' drivers know that machine.
+ * The numbers are those of the chipset's data sheets where they are fixed there, and QEMU's `q35` machine where the
+ * data sheets leave the choice to firmware, because SeaBIOS and the guests' drivers know that machine.
  *
- * Sources: Intel 3 Series Express Chipset Family data sheet (316966, the memory controller hub: "MCH"), Intel I/O Controller
- * Hub 9 data sheet (316972: "ICH9").
+ * Sources: Intel 3 Series Express Chipset Family data sheet (316966, the memory controller hub: "MCH"), Intel I/O
+ * Controller Hub 9 data sheet (316972: "ICH9").
  *
  * ```text
  * 0000_0000_0000  low RAM; 0xa0000-0xbffff is a hole, 0xc0000-0xfffff is RAM or ROM as the MCH's PAM registers say
@@ -28,7 +28,9 @@ const GIB = 0x4000_0000;
 export const RamLayout = {
   /** RAM of at least this size is split; below it, all of RAM lies below 4 GiB. */
   SPLIT_THRESHOLD: 0xb000_0000,
-  /** How much of split RAM stays below 4 GiB: 2 GiB, so that high RAM begins at a 1 GiB boundary of the backing memory. */
+  /**
+   * How much of split RAM stays below 4 GiB: 2 GiB, so that high RAM begins at a 1 GiB boundary of the backing memory.
+   */
   SPLIT_LOW_SIZE: 2 * GIB,
   /** The rest of split RAM begins here. */
   HIGH_BASE: 4 * GIB,
@@ -91,8 +93,9 @@ export const MmioLayout = {
 } as const;
 
 /**
- * Pages that KVM needs for itself to run real mode on Intel processors without unrestricted guest (KVM_SET_IDENTITY_MAP_ADDR,
- * KVM_SET_TSS_ADDR). They lie below the 16 MiB of flash, and must be reserved in the guest's memory map.
+ * Pages that KVM needs for itself to run real mode on Intel processors without unrestricted guest
+ * (KVM_SET_IDENTITY_MAP_ADDR, KVM_SET_TSS_ADDR). They lie below the 16 MiB of flash, and must be reserved in the
+ * guest's memory map.
  */
 export const KvmLayout = {
   IDENTITY_MAP_BASE: 0xfeff_c000,
@@ -119,7 +122,9 @@ export const Port = {
   SYSTEM_CONTROL_A: 0x92,
   /** APM control and status, also ACPI's SMI_CMD (ICH9, APM_CNT and APM_STS). */
   APM: 0xb2,
+  COM4: 0x2e8,
   COM2: 0x2f8,
+  COM3: 0x3e8,
   COM1: 0x3f8,
   /** QEMU's debug console, to which SeaBIOS logs. */
   DEBUG_CONSOLE: 0x402,
@@ -151,8 +156,8 @@ export const PortCount = {
 } as const;
 
 /**
- * Global system interrupts: 0 to 23 are the IOAPIC's inputs, but for the timer (see {@linkcode Gsi.TIMER_IOAPIC_PIN}); those
- * below 16 are ISA IRQs too.
+ * Global system interrupts: 0 to 23 are the IOAPIC's inputs, but for the timer (see {@linkcode Gsi.TIMER_IOAPIC_PIN});
+ * those below 16 are ISA IRQs too.
  */
 export const Gsi = {
   TIMER: 0,

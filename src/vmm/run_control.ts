@@ -13,31 +13,39 @@ import type { KvmVcpu } from "../ffi/kvm.ts";
 const Word = {
   /** Not zero while vCPUs are wanted here. */
   ATTENTION: 0,
-  /** A {@linkcode Request}. */
+  /** A {@linkcode Request} in bits 7 to 0, and the exit status that goes with it above. */
   REQUEST: 1,
-  /** Exit status that goes with {@linkcode Request.EXIT}. */
-  STATUS: 2,
   /** How many vCPUs other than the leader are at rest. */
-  RESTING: 3,
+  RESTING: 2,
   /** Counts restarts: those at rest wait for it to change. */
-  EPOCH: 4,
+  EPOCH: 3,
   /** Thread ids by vCPU from here on; 0 before a thread has started. */
-  THREADS: 5,
+  THREADS: 4,
 } as const;
 
-const Request = { NONE: 0, RESET: 1, EXIT: 2 } as const;
+const Request = { NONE: 0, RESET: 1, EXIT: 2, FAILURE: 3 } as const;
+const KIND = 0xff;
+const STATUS_SHIFT = 8;
 
 /** What the leader is to do when all vCPUs are at rest. */
-export type Verdict = { readonly kind: "reset" } | { readonly kind: "exit"; readonly status: number };
+export type Verdict =
+  | { readonly kind: "reset" }
+  | { readonly kind: "exit"; readonly status: number }
+  /** A thread could not go on; `message` says why. */
+  | { readonly kind: "failure"; readonly message: string };
+
+/** Bytes kept for the text of a failure. */
+const FAILURE_SIZE = 4096;
 
 /** Bytes of shared memory for a machine with `cpus` vCPUs. */
 export function runControlSize(cpus: number): number {
-  return 4 * (Word.THREADS + cpus);
+  return 4 * (Word.THREADS + cpus) + FAILURE_SIZE;
 }
 
 /** The control memory as one thread sees it. */
 export class RunControl {
   readonly #words: Int32Array;
+  readonly #failure: Uint8Array;
   readonly #vcpus: readonly KvmVcpu[];
 
   /**
@@ -45,7 +53,9 @@ export class RunControl {
    * @param vcpus All vCPUs of the machine, by index, mapped on this thread.
    */
   constructor(memory: SharedArrayBuffer, vcpus: readonly KvmVcpu[]) {
-    this.#words = new Int32Array(memory);
+    const words = Word.THREADS + vcpus.length;
+    this.#words = new Int32Array(memory, 0, words);
+    this.#failure = new Uint8Array(memory, 4 * words, FAILURE_SIZE);
     this.#vcpus = vcpus;
   }
 
@@ -67,9 +77,16 @@ export class RunControl {
 
   /** Asks for the end of the machine, with an exit status. The first one counts. */
   requestExit(status: number): void {
-    const words = this.#words;
-    const earlier = Atomics.exchange(words, Word.REQUEST, Request.EXIT);
-    if (earlier !== Request.EXIT) Atomics.store(words, Word.STATUS, status);
+    this.#claimEnd(Request.EXIT | (status << STATUS_SHIFT));
+    this.#kickAll();
+  }
+
+  /** A thread cannot go on, and the machine ends. The first failure counts, but not after an exit was asked for. */
+  fail(message: string): void {
+    if (this.#claimEnd(Request.FAILURE)) {
+      const text = new TextEncoder().encode(message).subarray(0, FAILURE_SIZE - 1);
+      this.#failure.set(text);
+    }
     this.#kickAll();
   }
 
@@ -91,9 +108,15 @@ export class RunControl {
       if (resting >= followers) break;
       Atomics.wait(words, Word.RESTING, resting);
     }
-    return Atomics.load(words, Word.REQUEST) === Request.EXIT
-      ? { kind: "exit", status: Atomics.load(words, Word.STATUS) }
-      : { kind: "reset" };
+    const request = Atomics.load(words, Word.REQUEST);
+    switch (request & KIND) {
+      case Request.EXIT:
+        return { kind: "exit", status: request >> STATUS_SHIFT };
+      case Request.FAILURE:
+        return { kind: "failure", message: this.#failureText() };
+      default:
+        return { kind: "reset" };
+    }
   }
 
   /** The leader has reset the machine: everybody goes on. */
@@ -106,6 +129,20 @@ export class RunControl {
     if (Atomics.load(words, Word.REQUEST) === Request.NONE) Atomics.store(words, Word.ATTENTION, 0);
     Atomics.add(words, Word.EPOCH, 1);
     Atomics.notify(words, Word.EPOCH);
+  }
+
+  /** @returns whether nobody had asked for the machine's end before. */
+  #claimEnd(request: number): boolean {
+    for (;;) {
+      const current = Atomics.load(this.#words, Word.REQUEST);
+      if (current !== Request.NONE && current !== Request.RESET) return false;
+      if (Atomics.compareExchange(this.#words, Word.REQUEST, current, request) === current) return true;
+    }
+  }
+
+  #failureText(): string {
+    const text = this.#failure.slice();
+    return new TextDecoder().decode(text.subarray(0, text.indexOf(0)));
   }
 
   /**

@@ -6,6 +6,7 @@
 import type { KvmVcpu } from "../ffi/kvm.ts";
 import { KvmExit, KvmRunOffset, KvmSystemEvent } from "../ffi/kvm_abi.ts";
 import type { Bus } from "./bus.ts";
+import type { SharedLock } from "./shared_lock.ts";
 
 /** Why {@linkcode Vcpu.run} returned. */
 export type VcpuStop =
@@ -16,22 +17,32 @@ export type VcpuStop =
   /** The guest switched itself off through KVM. */
   | "shutdown";
 
+/** What a {@linkcode Vcpu} works with. */
+export interface VcpuOptions {
+  readonly kvm: KvmVcpu;
+  readonly ports: Bus;
+  readonly memory: Bus;
+  /** Held during every access to a device. */
+  readonly lock: SharedLock;
+  /** One word of shared memory: while it is not zero, {@linkcode Vcpu.run} returns as soon as it can. */
+  readonly attention: Int32Array;
+}
+
 /** One vCPU on the thread that runs it. */
 export class Vcpu {
   readonly #kvm: KvmVcpu;
   readonly #ports: Bus;
   readonly #memory: Bus;
+  readonly #lock: SharedLock;
   readonly #attention: Int32Array;
   readonly #run: DataView<ArrayBuffer>;
   readonly #mmioData: DataView<ArrayBuffer>;
 
-  /**
-   * @param attention One word of shared memory: while it is not zero, {@linkcode run} returns as soon as it can.
-   */
-  constructor(kvm: KvmVcpu, ports: Bus, memory: Bus, attention: Int32Array) {
+  constructor({ kvm, ports, memory, lock, attention }: VcpuOptions) {
     this.#kvm = kvm;
     this.#ports = ports;
     this.#memory = memory;
+    this.#lock = lock;
     this.#attention = attention;
     this.#run = kvm.run;
     this.#mmioData = new DataView(kvm.run.buffer, kvm.run.byteOffset + KvmRunOffset.MMIO_DATA, 8);
@@ -49,10 +60,8 @@ export class Vcpu {
       if (!kvm.enter()) continue;
       switch (kvm.exitReason) {
         case KvmExit.IO:
-          this.#port();
-          break;
         case KvmExit.MMIO:
-          this.#mmio();
+          this.#access();
           break;
         case KvmExit.INTR:
         case KvmExit.IRQ_WINDOW_OPEN:
@@ -77,6 +86,16 @@ export class Vcpu {
     this.#kvm.requestExit(true);
     this.#kvm.enter();
     this.#kvm.requestExit(false);
+  }
+
+  #access(): void {
+    this.#lock.acquire();
+    try {
+      if (this.#kvm.exitReason === KvmExit.IO) this.#port();
+      else this.#mmio();
+    } finally {
+      this.#lock.release();
+    }
   }
 
   #port(): void {

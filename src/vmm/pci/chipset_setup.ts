@@ -1,6 +1,6 @@
 /**
- * What firmware does to the chipset before an operating system runs, for machines that boot a kernel without firmware: the ACPI
- * tables describe the chipset as it is afterwards.
+ * What firmware does to the chipset before an operating system runs, for machines that boot a kernel without firmware:
+ * the ACPI tables describe the chipset as it is afterwards.
  *
  * BARs and interrupt lines are left to the operating system, which assigns what it finds unassigned.
  *
@@ -17,8 +17,8 @@ const FUNCTIONS_PER_SLOT = 8;
 const SHADOW_RAM = [0x30, 0x33, 0x33, 0x33, 0x33, 0x33, 0x33];
 
 /**
- * Programs host bridge and LPC bridge as SeaBIOS does: ECAM, power management block and root complex registers at the addresses
- * of `layout.ts`, the SCI on, and RAM from 0xc0000 to 0xfffff.
+ * Programs host bridge and LPC bridge as SeaBIOS does: ECAM, power management block and root complex registers at the
+ * addresses of `layout.ts`, the SCI on, and RAM from 0xc0000 to 0xfffff.
  */
 export function programChipset(pci: PciBus): void {
   const hostBridge = PciSlot.HOST_BRIDGE * FUNCTIONS_PER_SLOT;

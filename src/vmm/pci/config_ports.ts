@@ -1,9 +1,9 @@
 /**
- * PCI configuration mechanism #1: CONFIG_ADDRESS at port 0xcf8 and CONFIG_DATA at 0xcfc (PCI Local Bus Specification 3.0,
- * section 3.2.2.3.2; MCH, section 4.6).
+ * PCI configuration mechanism #1: CONFIG_ADDRESS at port 0xcf8 and CONFIG_DATA at 0xcfc (PCI Local Bus Specification
+ * 3.0, section 3.2.2.3.2; MCH, section 4.6).
  *
- * Only a 4-byte access to 0xcf8 reaches CONFIG_ADDRESS. Narrower ones pass on to the ISA side, where the only thing that answers
- * is the reset control register, the byte at 0xcf9.
+ * Only a 4-byte access to 0xcf8 reaches CONFIG_ADDRESS. Narrower ones pass on to the ISA side, where the only thing
+ * that answers is the reset control register, the byte at 0xcf9.
  *
  * @module
  */

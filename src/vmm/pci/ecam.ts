@@ -1,7 +1,8 @@
 /**
  * The enhanced configuration access mechanism: configuration space as memory (PCI Express Base 2.1, section 7.2.2).
  *
- * Each function has 4 KiB at bus × 1 MiB + slot × 32 KiB + function × 4 KiB from the base that the host bridge's PCIEXBAR holds.
+ * Each function has 4 KiB at bus × 1 MiB + slot × 32 KiB + function × 4 KiB from the base that the host bridge's
+ * PCIEXBAR holds.
  *
  * @module
  */

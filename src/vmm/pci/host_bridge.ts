@@ -1,5 +1,6 @@
 /**
- * The host bridge of the Q35 memory controller hub at 00:00.0, 8086:29c0 (MCH, chapter "DRAM Controller Registers (D0:F0)").
+ * The host bridge of the Q35 memory controller hub at 00:00.0, 8086:29c0 (MCH, chapter "DRAM Controller Registers
+ * (D0:F0)").
  *
  * | offset | register | here                                                                  |
  * | ------ | -------- | --------------------------------------------------------------------- |
@@ -9,8 +10,8 @@
  * | 0x9e   | ESMRAMC  | read-only: no TSEG, no high SMRAM                                     |
  *
  * There is no system management mode. Nothing lies behind SMRAM at 0xa0000 whatever D_OPEN says, and no SMI is ever
- * delivered; SMI_EN in the power management block tells firmware that somebody has set SMM up already, upon which SeaBIOS
- * leaves it alone.
+ * delivered; SMI_EN in the power management block tells firmware that somebody has set SMM up already, upon which
+ * SeaBIOS leaves it alone.
  *
  * The subsystem ID is QEMU's, by which SeaBIOS recognises a machine that has fw_cfg.
  *

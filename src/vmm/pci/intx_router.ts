@@ -1,5 +1,6 @@
 /**
- * Which GSI each INTx pin on the bus is attached to, and what has to be attached anew when the guest changes the routing.
+ * Which GSI each INTx pin on the bus is attached to, and what has to be attached anew when the guest changes the
+ * routing.
  *
  * @module
  */
@@ -55,7 +56,8 @@ export interface IntxRouterOptions {
   /**
    * Carries a change out, on the thread whose guest CPU caused it:
    *
-   * 1. detach the irqfds of `moved` from their GSI `from`, while the old table is in force, so that KVM lowers the old pins;
+   * 1. detach the irqfds of `moved` from their GSI `from`, while the old table is in force, so that KVM lowers the old
+   *    pins;
    * 2. KVM_SET_GSI_ROUTING with `routes`;
    * 3. attach the irqfds to `to`;
    * 4. signal their resample descriptors, since a line that was high has not been seen at its new place.
@@ -76,8 +78,8 @@ export class IntxRouter {
   }
 
   /**
-   * A device drives this pin from now on. Pins of other devices may move because of it. Several functions of a device may
-   * name the same pin.
+   * A device drives this pin from now on. Pins of other devices may move because of it. Several functions of a device
+   * may name the same pin.
    *
    * @returns The GSI to attach the device's irqfd to, once the call has returned.
    * @throws {RangeError} for a slot or pin that does not exist.
@@ -91,7 +93,10 @@ export class IntxRouter {
     return this.#state.gsis[index] - 1;
   }
 
-  /** No function of the slot drives this pin any more; the irqfds are detached already. @throws {RangeError} as `connect`. */
+  /**
+   * No function of the slot drives this pin any more; the irqfds are detached already. @throws {RangeError} as
+   * `connect`.
+   */
   disconnect(pin: IntxPin): void {
     const index = this.#index(pin);
     this.#state.gsis[index] = 0;

@@ -1,16 +1,18 @@
 /**
  * How the eight PCI interrupt lines PIRQA# to PIRQH# reach the interrupt controllers, as a KVM GSI routing table.
  *
- * In the ICH9, PIRQ n always arrives at IOAPIC input 16 + n, and when its PIRQx_ROUT register says so at an ISA IRQ of the two
- * 8259s as well (ICH9, section 5.8 and PIRQ[n]_ROUT). Firmware sets the registers for operating systems that use the 8259s;
- * one that uses the IOAPIC masks those. So a device's interrupt should reach both, and KVM can do it: a GSI may have
- * one route to each chip, and an end of interrupt at either makes a level-triggered irqfd sample its line again.
+ * In the ICH9, PIRQ n always arrives at IOAPIC input 16 + n, and when its PIRQx_ROUT register says so at an ISA IRQ of
+ * the two 8259s as well (ICH9, section 5.8 and PIRQ[n]_ROUT). Firmware sets the registers for operating systems that
+ * use the 8259s; one that uses the IOAPIC masks those. So a device's interrupt should reach both, and KVM can do it: a
+ * GSI may have one route to each chip, and an end of interrupt at either makes a level-triggered irqfd sample its line
+ * again.
  *
- * But at an end of interrupt KVM looks the pin up in a table that holds *one* GSI for each pin, the one whose route comes last, and
- * only that GSI's irqfds are sampled again (`virt/kvm/irqchip.c`, `kvm_irq_map_chip_pin`). Two PIRQs with devices that share an
- * ISA IRQ would therefore lose interrupts if each kept a GSI of its own. Their devices share the ISA IRQ's GSI instead, and
- * are not seen at IOAPIC inputs 16 to 23. That matters only to a guest that uses the IOAPIC and leaves the PIRQ registers
- * alone: with ACPI, operating systems switch all PIRQ links off (`_DIS`) before they use any.
+ * But at an end of interrupt KVM looks the pin up in a table that holds *one* GSI for each pin, the one whose route
+ * comes last, and only that GSI's irqfds are sampled again (`virt/kvm/irqchip.c`, `kvm_irq_map_chip_pin`). Two PIRQs
+ * with devices that share an ISA IRQ would therefore lose interrupts if each kept a GSI of its own. Their devices share
+ * the ISA IRQ's GSI instead, and are not seen at IOAPIC inputs 16 to 23. That matters only to a guest that uses the
+ * IOAPIC and leaves the PIRQ registers alone: with ACPI, operating systems switch all PIRQ links off (`_DIS`) before
+ * they use any.
  *
  * @module
  */
@@ -46,7 +48,9 @@ export interface PirqRoute {
 /** The ISA IRQs that PIRQx_ROUT can name; the other encodings are reserved. */
 const STEERABLE = new Set([3, 4, 5, 6, 7, 9, 10, 11, 12, 14, 15]);
 
-/** Decodes a PIRQx_ROUT register: the ISA IRQ, or `undefined` when bit 7 switches it off or the encoding is reserved. */
+/**
+ * Decodes a PIRQx_ROUT register: the ISA IRQ, or `undefined` when bit 7 switches it off or the encoding is reserved.
+ */
 export function decodePirqRout(register: number): number | undefined {
   const irq = register & 0xf;
   return (register & 0x80) === 0 && STEERABLE.has(irq) ? irq : undefined;

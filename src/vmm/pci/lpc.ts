@@ -1,6 +1,6 @@
 /**
- * The ICH9's LPC bridge at 00:1f.0, 8086:2918 (ICH9, chapter "LPC Interface Bridge Registers (D31:F0)"), and its root complex
- * register block (ICH9, chapter "Chipset Configuration Registers").
+ * The ICH9's LPC bridge at 00:1f.0, 8086:2918 (ICH9, chapter "LPC Interface Bridge Registers (D31:F0)"), and its root
+ * complex register block (ICH9, chapter "Chipset Configuration Registers").
  *
  * | offset      | register         | here                                                              |
  * | ----------- | ---------------- | ----------------------------------------------------------------- |
@@ -13,9 +13,10 @@
  * | 0xa0        | GEN_PMCON_1      | SMI_LOCK and the like can be read back; there are no SMIs to lock |
  * | 0xf0        | RCBA             | base and enable of the root complex register block                |
  *
- * In the root complex register block, the DxxIR registers wire the interrupt pins of slots 25 to 29 and 31 to PIRQs. Real ICH9s have
- * functions in those slots only; here a device can be in any, and as on QEMU's q35 (whose _PRT guests may have been
- * installed with) pin p of slot s ≤ 24 is wired to PIRQ E + (s + p) mod 4, and slot 30 has the fixed order PIRQE to PIRQH.
+ * In the root complex register block, the DxxIR registers wire the interrupt pins of slots 25 to 29 and 31 to PIRQs.
+ * Real ICH9s have functions in those slots only; here a device can be in any, and as on QEMU's q35 (whose _PRT guests
+ * may have been installed with) pin p of slot s ≤ 24 is wired to PIRQ E + (s + p) mod 4, and slot 30 has the fixed
+ * order PIRQE to PIRQH.
  *
  * @module
  */
@@ -71,7 +72,7 @@ const Rcrb = {
   /** D31IR to D25IR, 16 bits each. */
   ROUTES: 0x3140,
   ROUTES_SIZE: 0x12,
-  /** General control and status: bits 5 and 0, of which NO_REBOOT tells drivers that the watchdog cannot reboot. */
+  /** General control and status: NO_REBOOT tells drivers that the watchdog cannot reboot. */
   GCS: 0x3410,
   GCS_NO_REBOOT: 0x20,
 } as const;

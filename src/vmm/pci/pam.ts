@@ -1,6 +1,6 @@
 /**
- * Programmable attribute map: whether reads and writes between 0xc0000 and 0xfffff go to RAM or to the firmware's flash (MCH, DRAM
- * controller registers PAM0 to PAM6).
+ * Programmable attribute map: whether reads and writes between 0xc0000 and 0xfffff go to RAM or to the firmware's flash
+ * (MCH, DRAM controller registers PAM0 to PAM6).
  *
  * | register | bits 5:4            | bits 1:0        |
  * | -------- | ------------------- | --------------- |

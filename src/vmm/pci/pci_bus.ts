@@ -1,8 +1,8 @@
 /**
  * PCI bus 0: 32 slots of 8 functions, and how a configuration access finds one.
  *
- * There are no bridges to further buses: an access to any other bus, or to a function that is not there, ends in a master abort,
- * which reads as all-ones (PCI Local Bus Specification 3.0, section 6.1).
+ * There are no bridges to further buses: an access to any other bus, or to a function that is not there, ends in a
+ * master abort, which reads as all-ones (PCI Local Bus Specification 3.0, section 6.1).
  *
  * @module
  */
@@ -86,8 +86,9 @@ export class PciBus {
    *
    * @param bus Bus number, 0 to 255.
    * @param devfn Slot × 8 + function, 0 to 255.
-   * @param offset Offset in configuration space. From 0x100 on, all-ones: these are conventional functions, and a bridge answers
-   * for them with Unsupported Request when the extended register number is not zero (PCI Express Base 2.1, section 7.2.2).
+   * @param offset Offset in configuration space. From 0x100 on, all-ones: these are conventional functions, and a
+   * bridge answers for them with Unsupported Request when the extended register number is not zero (PCI Express Base
+   * 2.1, section 7.2.2).
    */
   read(bus: number, devfn: number, offset: number, size: number): number {
     const target = bus === 0 ? this.#functions[devfn] : undefined;

@@ -1,6 +1,6 @@
 /**
- * ACPI power management: the ICH9's power management block (ICH9, section 13.8.3; ACPI 6.4, section 4.8) and the two APM
- * ports by which an operating system takes it over (ICH9, APM_CNT and APM_STS).
+ * ACPI power management: the ICH9's power management block (ICH9, section 13.8.3; ACPI 6.4, section 4.8) and the two
+ * APM ports by which an operating system takes it over (ICH9, APM_CNT and APM_STS).
  *
  * | offset      | register  | here                                                              |
  * | ----------- | --------- | ----------------------------------------------------------------- |
@@ -15,8 +15,8 @@
  *
  * The rest of the 128 ports reads as 0 and ignores writes (processor control, TCO watchdog).
  *
- * SMI_EN has APMC_EN set from reset on. That is how firmware for QEMU is told that somebody has set up system management mode
- * already, so that it does not wait for an SMI that never comes.
+ * SMI_EN has APMC_EN set from reset on. That is how firmware for QEMU is told that somebody has set up system
+ * management mode already, so that it does not wait for an SMI that never comes.
  *
  * @module
  */
@@ -44,7 +44,9 @@ const PM1_EVENTS = Pm1.TMROF | Pm1.GBL | Pm1.PWRBTN | Pm1.RTC;
 /** PM1_CNT: of its bits, SLP_EN and GBL_RLS read as 0. */
 const Pm1Cnt = { SCI_EN: 0x0001, BM_RLD: 0x0002, SLP_TYP: 0x1c00, SLP_TYP_SHIFT: 10, SLP_EN: 0x2000 } as const;
 
-/** Sleep types that switch off: the value that this machine's \_S5 object has (QEMU's), and the chipset's own for S5. */
+/**
+ * Sleep types that switch off: the value that this machine's \_S5 object has (QEMU's), and the chipset's own for S5.
+ */
 const SOFT_OFF_TYPES: readonly number[] = [0, 7];
 
 const SMI_EN_APMC = 0x20;

@@ -19,8 +19,8 @@ export function createDebugConsole(sink: (byte: number) => void): BusDevice {
 }
 
 /**
- * isa-debug-exit: a write ends the machine with exit status (value × 2) + 1, so that no value means success. The status that
- * a parent process sees has 8 bits. Reads return 0.
+ * isa-debug-exit: a write ends the machine with exit status (value × 2) + 1, so that no value means success. The status
+ * that a parent process sees has 8 bits. Reads return 0.
  */
 export function createDebugExit(host: PlatformHost): BusDevice {
   return {

@@ -1,11 +1,11 @@
 /**
- * The keyboard controller of a PS/2, with nothing plugged into it (IBM PS/2 Hardware Interface Technical Reference, "Keyboard and
- * Auxiliary Device Controller").
+ * The keyboard controller of a PS/2, with nothing plugged into it (IBM PS/2 Hardware Interface Technical Reference,
+ * "Keyboard and Auxiliary Device Controller").
  *
- * Guests look for it at ports 0x60 and 0x64, test it, and then talk to the keyboard and the mouse. A controller that stays
- * silent makes them wait for half a second and more at each step. This one does what a real one does when a device does not
- * answer its clock: it gives up, puts 0xfe into the output buffer and sets the time-out bit. SeaBIOS and Linux then know at
- * once that nothing is there.
+ * Guests look for it at ports 0x60 and 0x64, test it, and then talk to the keyboard and the mouse. A controller that
+ * stays silent makes them wait for half a second and more at each step. This one does what a real one does when a
+ * device does not answer its clock: it gives up, puts 0xfe into the output buffer and sets the time-out bit. SeaBIOS
+ * and Linux then know at once that nothing is there.
  *
  * Guests also use its command 0xfe to reset the machine.
  *

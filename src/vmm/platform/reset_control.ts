@@ -1,6 +1,6 @@
 /**
- * The ways in which a PC's software resets it or opens gate A20 without a keyboard controller: RST_CNT, the byte at port
- * 0xcf9 (ICH9, section 13.7.5), and PORT92 (ICH9, chapter "LPC Interface", processor interface registers).
+ * The ways in which a PC's software resets it or opens gate A20 without a keyboard controller: RST_CNT, the byte at
+ * port 0xcf9 (ICH9, section 13.7.5), and PORT92 (ICH9, chapter "LPC Interface", processor interface registers).
  *
  * @module
  */

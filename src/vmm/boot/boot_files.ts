@@ -1,0 +1,72 @@
+/**
+ * The files that a machine boots from, read from the host.
+ *
+ * @module
+ */
+import { mapAnonymous } from "../../ffi/memory.ts";
+import type { KernelConfig } from "../config.ts";
+import type { FirmwareImage } from "../memory_map.ts";
+import { placeFirmware } from "./firmware.ts";
+
+/** Where Debian and other distributions install SeaBIOS. */
+const DEFAULT_FIRMWARE = ["/usr/share/seabios/bios-256k.bin", "/usr/share/qemu/bios-256k.bin"];
+
+/** A kernel and its initial RAM disk, whole. */
+export interface KernelFiles {
+  readonly kernel: Uint8Array;
+  readonly initrd: Uint8Array | undefined;
+}
+
+/** Reads `-kernel` and `-initrd`. @throws {Error} naming the file that cannot be read. */
+export function readKernelFiles({ file, initrd }: KernelConfig): KernelFiles {
+  return {
+    kernel: readFile("kernel", file),
+    initrd: initrd === undefined ? undefined : readFile("initrd", initrd),
+  };
+}
+
+/**
+ * Reads a firmware image into memory of its own, which KVM maps into the guest.
+ *
+ * @param path `undefined` for the SeaBIOS that is installed.
+ * @throws {Error} when there is none, or it cannot be read or used.
+ */
+export function loadFirmware(path: string | undefined): FirmwareImage {
+  const file = path ?? installedFirmware();
+  const image = readFile("firmware image", file);
+  const { size, gpa, aliasGpa } = placedFirmware(file, image.length);
+  const mapping = mapAnonymous(size);
+  mapping.bytes.set(image);
+  return { address: mapping.address, size, gpa, aliasGpa };
+}
+
+function placedFirmware(file: string, size: number) {
+  try {
+    return placeFirmware(size);
+  } catch (cause) {
+    throw new Error(`Cannot use the firmware image ${file}: it ${(cause as Error).message}`);
+  }
+}
+
+function installedFirmware(): string {
+  for (const path of DEFAULT_FIRMWARE) {
+    try {
+      if (Deno.statSync(path).isFile) return path;
+    } catch {
+      // The next one may be there.
+    }
+  }
+  throw new Error(
+    `No firmware: neither ${
+      DEFAULT_FIRMWARE.join(" nor ")
+    } exists; install SeaBIOS (Debian's package seabios) or name an image with -bios`,
+  );
+}
+
+function readFile(what: string, path: string): Uint8Array {
+  try {
+    return Deno.readFileSync(path);
+  } catch (cause) {
+    throw new Error(`Cannot read the ${what} ${path}`, { cause });
+  }
+}

@@ -1,0 +1,45 @@
+/**
+ * What this machine tells firmware through fw_cfg.
+ *
+ * @module
+ */
+import type { AcpiImage } from "./acpi/acpi.ts";
+import { acpiFiles } from "./acpi/table_loader.ts";
+import type { VmmConfig } from "./config.ts";
+import { encodeE820, firmwareE820 } from "./e820.ts";
+import { Port, type RamSplit } from "./layout.ts";
+import { FwCfgBuilder, type FwCfgItems, FwCfgKey } from "./platform/fw_cfg_items.ts";
+
+/** Builds the items of a machine. @throws {Error} when a file that the user named cannot be read or taken. */
+export function buildFirmwareItems(config: VmmConfig, ram: RamSplit, acpi: AcpiImage): FwCfgItems {
+  const builder = new FwCfgBuilder()
+    .number(FwCfgKey.RAM_SIZE, 8, config.memory.size)
+    .number(FwCfgKey.CPU_COUNT, 2, config.cpus)
+    .number(FwCfgKey.MAX_CPUS, 2, config.cpus)
+    .number(FwCfgKey.NO_GRAPHIC, 2, 1)
+    .number(FwCfgKey.BOOT_MENU, 2, config.boot.menu ? 1 : 0)
+    // The timer is at IOAPIC input 2.
+    .number(FwCfgKey.IRQ0_OVERRIDE, 4, 1)
+    .item(FwCfgKey.UUID, uuidBytes(config.uuid))
+    .file("etc/e820", encodeE820(firmwareE820(ram)));
+  for (const [name, data] of acpiFiles(acpi)) builder.file(name, data);
+  // Without a display, SeaBIOS shows its screen on the serial port.
+  if (config.serialPorts[0] !== undefined) builder.numberFile("etc/sercon-port", 2, Port.COM1);
+  if (config.boot.strict) builder.file("bootorder", new TextEncoder().encode("HALT\0"));
+  for (const { name, source } of config.firmwareFiles) builder.file(name, contents(name, source));
+  return builder.build();
+}
+
+function contents(name: string, source: VmmConfig["firmwareFiles"][number]["source"]): Uint8Array {
+  if ("string" in source) return new TextEncoder().encode(source.string);
+  try {
+    return Deno.readFileSync(source.file);
+  } catch (cause) {
+    throw new Error(`Cannot read ${source.file} for the fw_cfg file ${name}`, { cause });
+  }
+}
+
+/** Sixteen bytes in the order of the text; zero without a UUID. */
+function uuidBytes(uuid: string | undefined): Uint8Array {
+  return uuid === undefined ? new Uint8Array(16) : Uint8Array.fromHex(uuid.replaceAll("-", ""));
+}

@@ -1,0 +1,178 @@
+/**
+ * Makes a machine: everything that is done once, before any thread runs the guest.
+ *
+ * @module
+ */
+import { monotonicNow } from "../ffi/clock.ts";
+import { type CpuidEntry, Kvm, type KvmVm } from "../ffi/kvm.ts";
+import { KvmCapability } from "../ffi/kvm_abi.ts";
+import {
+  type DeviceProcess,
+  reapDeviceProcess,
+  type SelfCommand,
+  spawnDeviceProcess,
+} from "../proxy/device_process.ts";
+import { connectProxy } from "../proxy/pci_proxy.ts";
+import { closeFd } from "../ffi/file.ts";
+import { type AcpiImage, buildAcpi } from "./acpi/acpi.ts";
+import { loadFirmware } from "./boot/boot_files.ts";
+import { openOutput } from "./character_sink.ts";
+import type { VmmConfig } from "./config.ts";
+import { guestCpuid } from "./cpuid.ts";
+import { buildFirmwareItems } from "./firmware_items.ts";
+import { Gsi, KvmLayout, PciSlot, Port } from "./layout.ts";
+import type { MachineHandle, PlacedProxy } from "./machine_handle.ts";
+import { createRam } from "./ram.ts";
+
+/** A machine that can be started, and what its end has to clean up. */
+export interface LaunchedMachine {
+  readonly handle: MachineHandle;
+  readonly acpi: AcpiImage;
+  /** The model-specific registers that make up a vCPU's state. */
+  readonly msrs: readonly number[];
+  /** Ends the device processes and waits for them. */
+  endDevices(): void;
+}
+
+/** What splitvm cannot do without. */
+const REQUIRED = [
+  ["IRQCHIP", "in-kernel interrupt controllers"],
+  ["PIT2", "an in-kernel timer"],
+  ["IRQ_ROUTING", "interrupt routing"],
+  ["IRQFD_RESAMPLE", "level-triggered irqfds"],
+  ["READONLY_MEM", "read-only memory"],
+  ["IMMEDIATE_EXIT", "immediate exits"],
+] as const;
+
+/** Widest guest-physical address when CPUID does not say (Intel SDM volume 2A, CPUID leaf 0x80000008). */
+const DEFAULT_ADDRESS_BITS = 36;
+
+/**
+ * Makes a machine.
+ *
+ * @param self How to start a device process.
+ * @throws {Error} when the host, an image or a device process does not play along; nothing is left behind then but what ends with
+ * this process.
+ */
+export function launch(config: VmmConfig, self: SelfCommand): LaunchedMachine {
+  const startedAt = monotonicNow();
+  const kvm = openKvm(config);
+  // Their start takes longer than anything here, so it comes first.
+  const processes = new DeviceProcesses(config, self);
+  try {
+    const firmware = config.kernel === undefined ? loadFirmware(config.firmware) : undefined;
+    const ram = createRam(config.memory.size, config.memory.id, config.memory.seal);
+    const vm = createVm(kvm);
+    const cpuid = kvm.supportedCpuid();
+    const vcpuFds = createVcpus(kvm, vm, config.cpus, cpuid);
+    const acpi = buildAcpi({
+      cpus: config.cpus,
+      ram: ram.split,
+      physicalAddressBits: physicalAddressBits(cpuid),
+      serialPorts: acpiSerialPorts(config),
+    });
+    const handle: MachineHandle = {
+      config,
+      vmFd: vm.fd,
+      vcpuFds,
+      vcpuMmapSize: kvm.vcpuMmapSize(),
+      ram: ram.handle,
+      firmware,
+      firmwareItems: buildFirmwareItems(config, ram.split, acpi),
+      proxies: processes.connect(),
+      consoles: {
+        serial: config.serialPorts.map((backend) => backend && openOutput(backend)),
+        debug: config.debugConsoles.map(({ backend }) => openOutput(backend)),
+      },
+      startedAt,
+      buffers: {},
+    };
+    return { handle, acpi, msrs: kvm.msrIndices(), endDevices: () => processes.end() };
+  } catch (error) {
+    processes.end();
+    throw error;
+  } finally {
+    kvm.close();
+  }
+}
+
+function openKvm({ cpus }: VmmConfig): Kvm {
+  const kvm = Kvm.open();
+  const missing = REQUIRED.find(([capability]) => kvm.extension(KvmCapability[capability]) === 0);
+  if (missing !== undefined) throw new Error(`This host's KVM lacks ${missing[1]} (KVM_CAP_${missing[0]})`);
+  const most = kvm.extension(KvmCapability.MAX_VCPUS);
+  if (cpus > most) throw new Error(`This host's KVM runs at most ${most} vCPUs, not ${cpus}`);
+  return kvm;
+}
+
+function createVm(kvm: Kvm): KvmVm {
+  const vm = kvm.createVm();
+  vm.setReservedPages(KvmLayout.TSS_BASE, KvmLayout.IDENTITY_MAP_BASE);
+  vm.createIrqchip();
+  vm.createPit();
+  return vm;
+}
+
+function createVcpus(kvm: Kvm, vm: KvmVm, cpus: number, supported: readonly CpuidEntry[]): number[] {
+  const tscDeadlineTimer = kvm.extension(KvmCapability.TSC_DEADLINE_TIMER) !== 0;
+  return Array.from(
+    { length: cpus },
+    (_, apicId) => vm.createVcpu(apicId, guestCpuid(supported, { apicId, cpus, tscDeadlineTimer })),
+  );
+}
+
+function physicalAddressBits(cpuid: readonly CpuidEntry[]): number {
+  const leaf = cpuid.find((entry) => entry.function === 0x80000008);
+  return leaf === undefined ? DEFAULT_ADDRESS_BITS : leaf.eax & 0xff;
+}
+
+function acpiSerialPorts({ serialPorts }: VmmConfig) {
+  const all = [{ port: Port.COM1, irq: Gsi.COM1 }, { port: Port.COM2, irq: Gsi.COM2 }];
+  return all.filter((_, i) => serialPorts[i] !== undefined);
+}
+
+/** The device processes of a machine, spawned or already there. */
+class DeviceProcesses {
+  readonly #config: VmmConfig;
+  readonly #links: { readonly id: string; readonly fd: number; readonly process: DeviceProcess | undefined }[] = [];
+
+  constructor(config: VmmConfig, self: SelfCommand) {
+    this.#config = config;
+    try {
+      for (const device of config.devices) {
+        if (device.kind === "proxy") {
+          this.#links.push({ id: device.id, fd: device.fd, process: undefined });
+        } else {
+          const process = spawnDeviceProcess(self, device.controller);
+          this.#links.push({ id: device.controller.id, fd: process.fd, process });
+        }
+      }
+    } catch (error) {
+      this.end();
+      throw error;
+    }
+  }
+
+  /** Greets them all, and gives each a slot. */
+  connect(): PlacedProxy[] {
+    const taken = new Set<number>(Object.values(PciSlot));
+    for (const { slot } of this.#config.devices) if (slot !== undefined) taken.add(slot);
+    return this.#links.map(({ id, fd }, i) => {
+      const slot = this.#config.devices[i].slot ?? freeSlot(taken, id);
+      taken.add(slot);
+      return { handle: connectProxy(id, fd), slot };
+    });
+  }
+
+  /** Closes every link, upon which the processes flush and end, and waits for those that were spawned. */
+  end(): void {
+    for (const { fd } of this.#links) closeFd(fd);
+    for (const { process } of this.#links) if (process !== undefined) reapDeviceProcess(process);
+    this.#links.length = 0;
+  }
+}
+
+function freeSlot(taken: ReadonlySet<number>, id: string): number {
+  for (let slot = 1; slot < 32; slot++) if (!taken.has(slot)) return slot;
+  throw new Error(`No PCI slot is left for ${id}`);
+}

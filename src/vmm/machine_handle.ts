@@ -1,0 +1,43 @@
+/**
+ * What the threads of one machine share: descriptors by number, shared memory, and plain data.
+ *
+ * @module
+ */
+import type { ProxyHandle } from "../proxy/pci_proxy.ts";
+import type { VmmConfig } from "./config.ts";
+import type { FirmwareImage } from "./memory_map.ts";
+import type { FwCfgItems } from "./platform/fw_cfg_items.ts";
+import type { RamHandle } from "./ram.ts";
+import type { SharedBuffers } from "./shared_records.ts";
+
+/** A device behind a link, and its place on the bus. */
+export interface PlacedProxy {
+  readonly handle: ProxyHandle;
+  /** PCI slot on bus 0. */
+  readonly slot: number;
+}
+
+/** Output descriptors of the character devices; `undefined` drops what is written. */
+export interface ConsoleFds {
+  /** By serial port, COM1 first. */
+  readonly serial: readonly (number | undefined)[];
+  /** By debug console, in the configuration's order. */
+  readonly debug: readonly (number | undefined)[];
+}
+
+/** A machine, as it is posted to its threads. */
+export interface MachineHandle {
+  readonly config: VmmConfig;
+  readonly vmFd: number;
+  readonly vcpuFds: readonly number[];
+  /** Size in bytes of each vCPU's shared mapping. */
+  readonly vcpuMmapSize: number;
+  readonly ram: RamHandle;
+  readonly firmware: FirmwareImage | undefined;
+  readonly firmwareItems: FwCfgItems;
+  readonly proxies: readonly PlacedProxy[];
+  readonly consoles: ConsoleFds;
+  /** When the machine was made, in nanoseconds of CLOCK_MONOTONIC. */
+  readonly startedAt: number;
+  readonly buffers: SharedBuffers;
+}

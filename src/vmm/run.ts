@@ -1,0 +1,149 @@
+/**
+ * `-machine q35`, from its configuration to its exit status.
+ *
+ * The calling thread becomes that of vCPU 0, because a thread that is started for it would begin later. It leads: the other vCPUs'
+ * threads and the control thread are workers.
+ *
+ * @module
+ */
+import { acceptKicks, currentThreadId } from "../ffi/thread.ts";
+import { placeAcpi, type PlacedAcpi } from "./acpi/acpi.ts";
+import { type KernelFiles, readKernelFiles } from "./boot/boot_files.ts";
+import { loadKernel } from "./boot/boot_image.ts";
+import type { VmmConfig } from "./config.ts";
+import { kernelE820 } from "./e820.ts";
+import { launch, type LaunchedMachine } from "./launch.ts";
+import { Machine } from "./machine.ts";
+import { programChipset } from "./pci/chipset_setup.ts";
+import { cmosContents } from "./platform/cmos_contents.ts";
+import { SELF_ENVIRONMENT, selfCommand, selfModule } from "./self_command.ts";
+import { PowerOnState, setInitialState } from "./vcpu_state.ts";
+import { Vcpu } from "./vcpu.ts";
+import type { WorkerMessage } from "./worker.ts";
+
+/**
+ * Runs a virtual machine to its end.
+ *
+ * @returns the exit status.
+ * @throws {Error} when the machine cannot be made, or the host cannot go on with it.
+ */
+export function runVmm(config: VmmConfig): number {
+  const kernel = config.kernel && readKernelFiles(config.kernel);
+  const launched = launch(config, { command: selfCommand(), env: SELF_ENVIRONMENT });
+  try {
+    const leader = new Leader(launched, kernel);
+    return withTerminal(config, () => leader.run());
+  } finally {
+    launched.endDevices();
+  }
+}
+
+/** vCPU 0, and what it does for all of them. */
+class Leader {
+  readonly #launched: LaunchedMachine;
+  readonly #machine: Machine;
+  readonly #kernel: KernelFiles | undefined;
+  readonly #acpi: PlacedAcpi;
+  readonly #powerOn: PowerOnState;
+
+  constructor(launched: LaunchedMachine, kernel: KernelFiles | undefined) {
+    const { handle, acpi, msrs } = launched;
+    const machine = new Machine(handle);
+    this.#launched = launched;
+    this.#machine = machine;
+    this.#kernel = kernel;
+    this.#acpi = placeAcpi(acpi);
+    machine.memoryMap.install();
+    machine.cmos.powerOn(this.#cmosContents(), clockOffset(handle.config));
+    machine.resetDevices();
+    machine.connect();
+    this.#powerOn = new PowerOnState(machine.vm, machine.vcpus, msrs);
+    this.#prepareBoot();
+  }
+
+  run(): number {
+    const { control, vcpus, ports, memory, lock } = this.#machine;
+    const vcpu = new Vcpu({ kvm: vcpus[0], ports, memory, lock, attention: control.attention });
+    control.register(0, currentThreadId());
+    this.#startThreads();
+    for (;;) {
+      const stop = vcpu.run();
+      if (stop === "reset") control.requestReset();
+      else if (stop === "shutdown") control.requestExit(0);
+      const verdict = control.lead();
+      if (verdict.kind === "exit") return verdict.status;
+      if (verdict.kind === "failure") throw new Error(verdict.message);
+      if (this.#machine.config.noReboot) return 0;
+      this.#reset();
+      control.restart();
+    }
+  }
+
+  /** All vCPUs are at rest. */
+  #reset(): void {
+    this.#machine.lock.with(() => {
+      this.#machine.resetProxies();
+      this.#machine.resetDevices();
+      this.#powerOn.restore();
+      this.#prepareBoot();
+    });
+  }
+
+  /** Without firmware, the machine does firmware's part, and places the kernel anew each time: the guest has written all over it. */
+  #prepareBoot(): void {
+    const { config, ram, pci, vcpus } = this.#machine;
+    if (this.#kernel === undefined) return;
+    programChipset(pci);
+    for (const { gpa, bytes } of this.#acpi.regions) ram.memory.write(gpa, bytes);
+    setInitialState(vcpus[0], this.#loadKernel(config, this.#kernel));
+  }
+
+  #loadKernel(config: VmmConfig, { kernel, initrd }: KernelFiles) {
+    const { split, memory } = this.#machine.ram;
+    try {
+      return loadKernel(kernel, {
+        memory,
+        e820: kernelE820(split, this.#acpi),
+        commandLine: config.kernel!.append,
+        initrd,
+        rsdpAddress: this.#acpi.rsdpAddress,
+      });
+    } catch (error) {
+      throw new Error(`Cannot boot ${config.kernel!.file}: it ${(error as Error).message}`);
+    }
+  }
+
+  #cmosContents(): ReadonlyMap<number, number> {
+    const { config, ram } = this.#machine;
+    const { low, high } = ram.split;
+    return cmosContents({ lowRam: low, highRam: high, cpus: config.cpus, bootOrder: config.boot.order });
+  }
+
+  #startThreads(): void {
+    const { handle } = this.#launched;
+    acceptKicks();
+    startWorker({ role: "control", handle });
+    for (let index = 1; index < handle.vcpuFds.length; index++) startWorker({ role: "vcpu", handle, index });
+  }
+}
+
+function startWorker(message: WorkerMessage): void {
+  new Worker(selfModule(), { type: "module", name: message.role }).postMessage(message);
+}
+
+/** How far the guest's clock is ahead of UTC, in milliseconds. */
+function clockOffset({ rtcBase }: VmmConfig): number {
+  return rtcBase === "utc" ? 0 : -new Date().getTimezoneOffset() * 60_000;
+}
+
+/** Gives the guest each key as it is typed, when the console is a terminal; signals keep their keys. */
+function withTerminal(config: VmmConfig, body: () => number): number {
+  const raw = config.serialPorts.some((backend) => backend?.kind === "stdio") && Deno.stdin.isTerminal();
+  if (!raw) return body();
+  Deno.stdin.setRaw(true, { cbreak: true });
+  try {
+    return body();
+  } finally {
+    Deno.stdin.setRaw(false);
+  }
+}
