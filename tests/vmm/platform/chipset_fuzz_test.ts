@@ -1,4 +1,6 @@
-/** Nothing that a guest does to the chipset may make it throw, or answer with what is no number of the access's width. */
+/**
+ * Nothing that a guest does to the chipset may make it throw, or answer with what is no number of the access's width.
+ */
 import fc from "fast-check";
 import { configAddress, createChipset } from "../support/q35.ts";
 

@@ -1,6 +1,6 @@
 /**
- * What SeaBIOS does with the chipset, in its order, and what it expects (its src/fw/shadow.c, paravirt.c, pciinit.c, smm.c,
- * src/hw/ps2port.c, src/resume.c).
+ * What SeaBIOS does with the chipset, in its order, and what it expects (its src/fw/shadow.c, paravirt.c, pciinit.c,
+ * smm.c, src/hw/ps2port.c, src/resume.c).
  */
 import { assertEquals } from "@std/assert";
 import { programChipset } from "../../../src/vmm/pci/chipset_setup.ts";

@@ -1,4 +1,6 @@
-/** The keyboard controller (IBM PS/2 Hardware Interface Technical Reference), as SeaBIOS's and Linux's drivers use it. */
+/**
+ * The keyboard controller (IBM PS/2 Hardware Interface Technical Reference), as SeaBIOS's and Linux's drivers use it.
+ */
 import { assertEquals } from "@std/assert";
 import { createChipset } from "../support/q35.ts";
 
