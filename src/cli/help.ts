@@ -106,10 +106,10 @@ function topicText({ option, variant }: HelpTopic): string {
     return [...head, "", ...columns(rows)].join("\n");
   }
   const { description: what, properties, roles, alias } = variants[variant];
-  const alternative = alias === undefined ? "" : `, also called ${alias}`;
-  const lines = propertyLines(properties);
   const remark = option === "machine" ? "" : roleRemark(roles);
-  return [`-${option} ${variant}: ${what}${alternative}${remark}`, ...lines].join("\n");
+  const otherName = alias === undefined ? [] : [`  also called ${alias}`];
+  return [`-${option} ${variant}: ${what}${remark}`, ...otherName, "", ...propertyLines(properties)].join("\n")
+    .trimEnd();
 }
 
 /** The help on a topic, or on everything; ends in a line feed. */

@@ -25,7 +25,7 @@ function isDefect(error: unknown): boolean {
 export function errorChain(error: unknown): string {
   const parts: string[] = [];
   let next: unknown = error;
-  for (let length = 0; length < LONGEST_CHAIN && next !== undefined; length++) {
+  for (let length = 0; length < LONGEST_CHAIN && (length === 0 || next !== undefined); length++) {
     const text = message(next).replace(/\s*[\r\n]+\s*/g, " ").trim();
     if (!parts.at(-1)?.includes(text)) parts.push(text);
     next = next instanceof Error ? next.cause : undefined;

@@ -35,7 +35,7 @@ export const DRIVE_PROPERTIES = {
     "how writes pass through the host's page cache",
   ),
   discard: withDefault(oneOf("ignore", "off", "unmap", "on"), "ignore", "whether the guest's UNMAP reaches the file"),
-  aio: withDefault(oneOf("threads", "native", "io_uring"), "threads", "how requests are submitted to the host kernel"),
+  aio: withDefault(oneOf("threads", "native", "io_uring"), "threads", "hint how to submit requests to the host kernel"),
   snapshot: refused("writes always go to the image"),
   media: refused("scsi-hd is a disk"),
   bus: refused("a drive is attached by -device"),

@@ -38,7 +38,7 @@ export interface DriveConfig {
   readonly cache: CacheMode;
   /** Whether the guest's UNMAP reaches the host file. */
   readonly discard: boolean;
-  /** How requests are submitted to the host kernel; never changes what is stored. */
+  /** A hint how to submit requests to the host kernel; never changes what is stored. */
   readonly aio: "threads" | "native" | "io_uring";
 }
 
