@@ -8,8 +8,8 @@ import { closeFd } from "../ffi/file.ts";
 import { type ChildProcess, type ExitStatus, Signal, spawn } from "../ffi/process.ts";
 import { createSocketPair } from "../ffi/socket.ts";
 import { pollFd, Ready } from "../ffi/event.ts";
-import { joinOption, type KeyValue } from "../options/keyval.ts";
-import type { ControllerConfig, DriveConfig, ScsiDiskConfig } from "../options/storage.ts";
+import { deviceProcessArguments } from "../options/device_arguments.ts";
+import type { ControllerConfig } from "../options/storage.ts";
 
 /** How to start another splitvm: program and leading arguments, and the environment. */
 export interface SelfCommand {
@@ -38,7 +38,7 @@ export function spawnDeviceProcess(self: SelfCommand, controller: ControllerConf
   const [ours, theirs] = createSocketPair();
   try {
     const process = spawn({
-      command: [...self.command, ...remoteArguments(controller, LINK_FD)],
+      command: [...self.command, ...deviceProcessArguments(controller, LINK_FD)],
       env: self.env,
       descriptors: new Map([[0, null], [1, null], [LINK_FD, theirs]]),
     });
@@ -61,43 +61,4 @@ export function reapDeviceProcess({ process }: DeviceProcess): ExitStatus {
   const status = process.wait();
   process.close();
   return status;
-}
-
-/** The command line of a device process that serves one controller at `fd`. */
-export function remoteArguments(controller: ControllerConfig, fd: number): string[] {
-  const { driver, id, disks } = controller;
-  return [
-    ...["-machine", "remote"],
-    ...["-device", joinOption(driver, [{ key: "id", value: id }])],
-    ...disks.flatMap((disk) => [...driveArguments(disk.drive), ...diskArguments(disk, `${id}.0`)]),
-    ...["-object", joinOption("remote-object", pairs({ id: "link", devid: id, fd }))],
-  ];
-}
-
-function driveArguments(drive: DriveConfig): string[] {
-  const { id, file, format, readOnly, cache, discard, aio } = drive;
-  const properties = {
-    ...{ id, file, format, if: "none", readonly: onOff(readOnly), cache },
-    ...{ discard: discard ? "unmap" : "ignore", aio },
-  };
-  return ["-drive", joinOption(undefined, pairs(properties))];
-}
-
-function diskArguments(disk: ScsiDiskConfig, bus: string): string[] {
-  const properties = {
-    ...{ id: disk.id, drive: disk.drive.id, bus, "scsi-id": disk.scsiId, lun: disk.lun, serial: disk.serial },
-    ...{ vendor: disk.vendor, product: disk.product, ver: disk.version },
-    wwn: disk.wwn === undefined ? undefined : `0x${disk.wwn.toString(16)}`,
-    ...{ logical_block_size: disk.logicalBlockSize, physical_block_size: disk.physicalBlockSize },
-  };
-  return ["-device", joinOption("scsi-hd", pairs(properties))];
-}
-
-const onOff = (value: boolean) => value ? "on" : "off";
-
-/** Properties that have a value, as text. */
-function pairs(properties: Readonly<Record<string, string | number | undefined>>): KeyValue[] {
-  return Object.entries(properties).flatMap(([key, value]) =>
-    value === undefined ? [] : [{ key, value: String(value) }]
-  );
 }
