@@ -18,6 +18,8 @@ export interface AssembleOptions {
   readonly bits?: 16 | 32 | 64;
   /** Symbols that the source may use as if it had defined them with `equ`. @default {{}} */
   readonly constants?: Readonly<Record<string, number | bigint>>;
+  /** The files that `%include "name"` may name. @default {{}} */
+  readonly files?: Readonly<Record<string, string>>;
 }
 
 /** What comes out. */
@@ -39,11 +41,13 @@ const MAX_OUTPUT = 64 << 20;
  * @throws {AssemblyError} on the first mistake, with its line.
  */
 export function assemble(source: string, options: AssembleOptions = {}): Assembly {
-  const statements = parseStatements(preprocess(source), options.bits ?? 16);
+  const statements = parseStatements(preprocess(source, options.files ?? {}), options.bits ?? 16);
   const layout = new Layout(statements, options.constants ?? {});
   let passes = 0;
   while (layout.pass(false)) {
-    if (++passes === MAX_PASSES) throw new AssemblyError(1, `addresses do not settle in ${MAX_PASSES} passes`);
+    if (++passes === MAX_PASSES) {
+      throw new AssemblyError({ file: undefined, line: 1 }, `addresses do not settle in ${MAX_PASSES} passes`);
+    }
   }
   layout.pass(true);
   return { bytes: layout.bytes(), symbols: layout.publicSymbols() };
@@ -93,7 +97,7 @@ class Layout {
         this.#place(statement, index);
       } catch (error) {
         if (!(error instanceof Problem)) throw error;
-        if (final) throw new AssemblyError(statement.line, error.message);
+        if (final) throw new AssemblyError(statement.place, error.message);
       }
     });
     return this.#changed;

@@ -4,15 +4,22 @@
  * @module
  */
 
-/** A mistake in the source: one line of text that starts with the place, as in `line 12: …`. */
+/** A place in the source. */
+export interface Place {
+  /** Name of the included file; `undefined` for the source itself. */
+  readonly file: string | undefined;
+  /** Counted from 1. */
+  readonly line: number;
+}
+
+/** A mistake in the source: one line of text that starts with the place, as in `line 12: …` or `serial.asm, line 12: …`. */
 export class AssemblyError extends Error {
   override name = "AssemblyError";
-  /** The line in the source, counted from 1. */
-  readonly line: number;
+  readonly place: Place;
 
-  constructor(line: number, problem: string) {
-    super(`line ${line}: ${problem}`);
-    this.line = line;
+  constructor(place: Place, problem: string) {
+    super(`${place.file === undefined ? "" : `${place.file}, `}line ${place.line}: ${problem}`);
+    this.place = place;
   }
 }
 

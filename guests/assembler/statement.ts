@@ -5,7 +5,7 @@
  */
 
 import type { Instruction } from "./encoder.ts";
-import { AssemblyError, Problem } from "./errors.ts";
+import { AssemblyError, type Place, Problem } from "./errors.ts";
 import { type Expression, parseExpression } from "./expression.ts";
 import { type Token, tokenize } from "./lexer.ts";
 import { PREFIXES, SEGMENT_OVERRIDES } from "./opcode_table.ts";
@@ -24,9 +24,9 @@ export type Content =
   | { readonly kind: "reserve"; readonly unit: number; readonly count: Expression }
   | { readonly kind: "align"; readonly to: Expression; readonly fill: Expression };
 
-/** One statement, with its line in the source. */
+/** One statement, with its place in the source. */
 export type Statement =
-  & { readonly line: number }
+  & { readonly place: Place }
   & (
     | { readonly kind: "label"; readonly name: string }
     | { readonly kind: "equ"; readonly name: string; readonly value: Expression }
@@ -49,9 +49,9 @@ export function parseStatements(lines: readonly SourceLine[], bits: 16 | 32 | 64
   const parser = new Parser(bits);
   for (const line of lines) {
     try {
-      parser.line(line.number, tokenize(line.text));
+      parser.line(line.place, tokenize(line.text));
     } catch (error) {
-      throw error instanceof Problem ? new AssemblyError(line.number, error.message) : error;
+      throw error instanceof Problem ? new AssemblyError(line.place, error.message) : error;
     }
   }
   return parser.statements;
@@ -69,15 +69,15 @@ class Parser {
     this.#bits = bits;
   }
 
-  line(line: number, tokens: Token[]): void {
+  line(place: Place, tokens: Token[]): void {
     if (tokens[0]?.kind === "name" && isMark(tokens[1], ":")) {
-      this.#label(line, tokens[0].text);
+      this.#label(place, tokens[0].text);
       tokens = tokens.slice(2);
     } else if (tokens[0]?.kind === "name" && (lower(tokens[1]) in DATA || lower(tokens[1]) in RESERVE)) {
-      if (lower(tokens[0]) !== "times") this.#label(line, tokens[0].text);
+      if (lower(tokens[0]) !== "times") this.#label(place, tokens[0].text);
       tokens = tokens.slice(1);
     }
-    if (tokens.length > 0) this.#statement(line, tokens);
+    if (tokens.length > 0) this.#statement(place, tokens);
   }
 
   readonly #qualify = (name: string) => name.startsWith(".") && !name.startsWith("..") ? this.#outer + name : name;
@@ -90,30 +90,30 @@ class Parser {
     return full;
   }
 
-  #label(line: number, name: string): void {
-    this.statements.push({ line, kind: "label", name: this.#define(name) });
+  #label(place: Place, name: string): void {
+    this.statements.push({ place, kind: "label", name: this.#define(name) });
     if (!name.startsWith(".")) this.#outer = name;
   }
 
-  #statement(line: number, tokens: Token[]): void {
+  #statement(place: Place, tokens: Token[]): void {
     const word = lower(tokens[0]);
     const rest = tokens.slice(1);
     if (lower(tokens[1]) === "equ" && tokens[0].kind === "name") {
       const value = parseExpression(tokens.slice(2), this.#qualify);
-      this.statements.push({ line, kind: "equ", name: this.#define(tokens[0].text), value });
+      this.statements.push({ place, kind: "equ", name: this.#define(tokens[0].text), value });
     } else if (word === "bits") {
       this.#setBits(rest);
     } else if (word === "default") {
       if (rest.length !== 1 || !["rel", "abs"].includes(lower(rest[0]))) throw new Problem("default takes rel or abs");
       this.#defaultRelative = lower(rest[0]) === "rel";
     } else if (word === "org") {
-      this.statements.push({ line, kind: "org", value: parseExpression(rest, this.#qualify) });
+      this.statements.push({ place, kind: "org", value: parseExpression(rest, this.#qualify) });
     } else if (word === "times") {
       const { count, body } = splitTimes(rest);
       const times = parseExpression(count, this.#qualify);
-      this.statements.push({ line, kind: "emit", times, content: this.#content(body) });
+      this.statements.push({ place, kind: "emit", times, content: this.#content(body) });
     } else {
-      this.statements.push({ line, kind: "emit", times: undefined, content: this.#content(tokens) });
+      this.statements.push({ place, kind: "emit", times: undefined, content: this.#content(tokens) });
     }
   }
 
