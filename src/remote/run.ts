@@ -7,8 +7,16 @@
  *
  * @module
  */
-import type { RemoteConfig } from "./config.ts";
+import type { ControllerConfig, RemoteConfig } from "./config.ts";
+import { registerDevice } from "./devices.ts";
+import { Lsi53c895a } from "./lsi53c895a/lsi53c895a.ts";
 import { RemoteMachine } from "./remote_machine.ts";
+import { openScsiBus } from "./storage.ts";
+
+registerDevice<ControllerConfig>(
+  "lsi53c895a",
+  (config, resources) => new Lsi53c895a(resources.host, openScsiBus(config.disks, resources)),
+);
 
 /**
  * Runs a device process to its end: until the last proxy has gone away.
