@@ -4,7 +4,6 @@ import fc from "fast-check";
 import { GuestMemory } from "../../../src/device/guest_memory.ts";
 import { FwCfg, FwCfgState } from "../../../src/vmm/platform/fw_cfg.ts";
 import { FwCfgBuilder } from "../../../src/vmm/platform/fw_cfg_items.ts";
-import { firmwareItems, scsiBootPath } from "../../../src/vmm/platform/fw_cfg_machine.ts";
 import { RecordingHost } from "../support/q35.ts";
 
 const RAM_SIZE = 0x10000;
@@ -230,45 +229,8 @@ Deno.test("numbers are little-endian, to 64 bits", () => {
   assertEquals(take(8), Uint8Array.of(0x9a, 0x78, 0x56, 0x34, 0x12, 0, 0, 0));
 });
 
-const MACHINE = {
-  ram: { low: 0x8000_0000, high: 0x4000_0000 },
-  cpus: 3,
-  uuid: "00112233-4455-6677-8899-aabbccddeeff",
-  serialConsole: true,
-  acpi: new Map([["etc/table-loader", text("script")]]),
-};
-
-Deno.test("firmware learns of RAM, CPUs, UUID and the timer's route", () => {
-  const items = firmwareItems(MACHINE);
-  const number = (key: number) => items.get(key)!.reduceRight((value, byte) => value * 256 + byte, 0);
-  assertEquals([0x03, 0x04, 0x05, 0x0e, 0x0f, 0x8002].map(number), [0xc000_0000, 1, 3, 0, 3, 1]);
-  assertEquals([...items.get(0x02)!], Array.from({ length: 16 }, (_, i) => i * 0x11));
-});
-
-Deno.test("etc/e820 lists RAM and KVM's pages, 20 bytes an entry", () => {
-  const items = firmwareItems(MACHINE);
-  const key = [...items].find(([key, data]) => key >= 0x20 && data.length === 60)![0];
-  const view = new DataView(items.get(key)!.slice().buffer);
-  const entries = [0, 20, 40].map((
-    at,
-  ) => [Number(view.getBigUint64(at, true)), Number(view.getBigUint64(at + 8, true)), view.getUint32(at + 16, true)]);
-  assertEquals(entries, [[0, 0x8000_0000, 1], [0xfeff_c000, 0x4000, 2], [0x1_0000_0000, 0x4000_0000, 1]]);
-});
-
-Deno.test("a strict boot order ends with HALT", () => {
-  const order = [scsiBootPath(3, 10, 1)];
-  const items = firmwareItems({ ...MACHINE, bootOrder: order, strictBoot: true });
-  const found = [...items.values()].map((data) => new TextDecoder().decode(data.slice()));
-  assertEquals(found.includes("/pci@i0cf8/scsi@3/channel@0/disk@a,1\nHALT\0"), true);
-});
-
-Deno.test("a user's file cannot replace one of the machine's", () => {
-  const files = [{ name: "etc/e820", data: text("") }];
-  assertThrows(() => firmwareItems({ ...MACHINE, files }), TypeError, "etc/e820");
-});
-
 Deno.test("items can be posted to another thread without copying their contents", () => {
-  const items = firmwareItems(MACHINE);
+  const items = new FwCfgBuilder().item(2, text("x")).file("opt/a", text("y")).build();
   assertEquals([...items.values()].every((data) => data.buffer instanceof SharedArrayBuffer), true);
 });
 
