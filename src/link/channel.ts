@@ -1,12 +1,12 @@
 /**
  * A link: messages and descriptors over a UNIX stream socket.
  *
- * The two ends use it differently. A VMM's vCPU thread {@linkcode Channel.call | calls} and waits, with a deadline where the peer is not
- * trusted to answer. A device process {@linkcode Channel.poll | polls} from its loop, so that a peer that sends a byte a minute, or
- * never reads its replies, holds up nobody else.
+ * The two ends use it differently. A VMM's vCPU thread {@linkcode Channel.call | calls} and waits, with a deadline
+ * where the peer is not trusted to answer. A device process {@linkcode Channel.poll | polls} from its loop, so that a
+ * peer that sends a byte a minute, or never reads its replies, holds up nobody else.
  *
- * Received descriptors belong to the channel until they are {@linkcode Channel.takeDescriptors | taken}: those of a message that is
- * refused, or that nobody took, are closed.
+ * Received descriptors belong to the channel until they are {@linkcode Channel.takeDescriptors | taken}: those of a
+ * message that is refused, or that nobody took, are closed.
  *
  * @module
  */
@@ -26,7 +26,9 @@ import {
   Message,
 } from "./message.ts";
 
-/** How a look at the link ended: a whole message is there, it is not yet, or the peer has closed between two messages. */
+/**
+ * How a look at the link ended: a whole message is there, it is not yet, or the peer has closed between two messages.
+ */
 export type Arrival = "message" | "pending" | "end";
 
 const NONE: readonly number[] = [];
@@ -39,8 +41,8 @@ function deadlineAfter(timeout: number | undefined): number {
 /**
  * One end of a link.
  *
- * Every method that moves bytes throws a {@linkcode LinkError} when the link can no longer be used, and from then on throws it again;
- * {@linkcode close} is what remains to be done.
+ * Every method that moves bytes throws a {@linkcode LinkError} when the link can no longer be used, and from then on
+ * throws it again; {@linkcode close} is what remains to be done.
  *
  * Several threads may each have a channel over the same descriptor, provided that a lock is held from the start of a
  * {@linkcode call} to its end, and that one thread alone closes.

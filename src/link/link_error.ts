@@ -15,8 +15,8 @@
 export type LinkFailure = "closed" | "timeout" | "protocol" | "system";
 
 /**
- * A link that failed. The message is one line, and names the command, the field and the value where there is one. The link
- * is to be closed: what would come next on it cannot be told apart from what went wrong.
+ * A link that failed. The message is one line, and names the command, the field and the value where there is one. The
+ * link is to be closed: what would come next on it cannot be told apart from what went wrong.
  */
 export class LinkError extends Error {
   override readonly name = "LinkError";

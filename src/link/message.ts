@@ -2,7 +2,8 @@
  * Messages of the link between a VMM and a device process: the `MPQemuMsg` of QEMU 6.0 and later
  * (include/hw/remote/mpqemu-link.h there), as bytes.
  *
- * Everything is little-endian and laid out as a C compiler for x86-64 does it. A header of 16 bytes is followed by the payload:
+ * Everything is little-endian and laid out as a C compiler for x86-64 does it. A header of 16 bytes is followed by the
+ * payload:
  *
  * | offset | header field |
  * | --- | --- |
@@ -21,8 +22,8 @@
  * | SET_IRQFD | none | 0 | 2: irq, resample | none |
  * | DEVICE_RESET | none | 0 | 0 | RET |
  *
- * Two fields are ignored by QEMU, and carry a negotiation past it: `val` of a PCI_CFGREAD (an offer), and the upper half of the
- * value that answers it. Zero in both means that nothing is offered.
+ * Two fields are ignored by QEMU, and carry a negotiation past it: `val` of a PCI_CFGREAD (an offer), and the upper
+ * half of the value that answers it. Zero in both means that nothing is offered.
  *
  * @module
  */
@@ -112,8 +113,8 @@ export interface SystemMemoryRegion {
  * One message in a buffer of its own, which is used again and again: nothing is allocated to encode or decode one.
  *
  * The `set…` methods make a whole message. The properties read the bytes as they are, and mean something only for the
- * command that has the field and after {@linkcode checkHeader} and {@linkcode checkPayload}. Values of 64 bits come in halves,
- * `Low` and `High`, each an unsigned number; addresses come as one number, which is rounded above 2^53.
+ * command that has the field and after {@linkcode checkHeader} and {@linkcode checkPayload}. Values of 64 bits come in
+ * halves, `Low` and `High`, each an unsigned number; addresses come as one number, which is rounded above 2^53.
  */
 export class Message {
   /** The bytes: the first {@linkcode length} of them are the message. */
@@ -194,7 +195,11 @@ export class Message {
     };
   }
 
-  /** Makes a SYNC_SYSMEM. @throws {RangeError} for no region, more than {@linkcode MAX_REGIONS}, or one that is no range. */
+  /**
+   * Makes a SYNC_SYSMEM.
+   *
+   * @throws {RangeError} for no region, more than {@linkcode MAX_REGIONS}, or one that is no range.
+   */
   setSyncSysmem(regions: readonly SystemMemoryRegion[]): void {
     if (regions.length === 0 || regions.length > MAX_REGIONS) {
       throw new RangeError(`SYNC_SYSMEM takes 1 to ${MAX_REGIONS} regions, not ${regions.length}`);

@@ -21,8 +21,8 @@ export interface DeviceResources {
   /** For devices that wait for descriptors of their own: disks, network interfaces. */
   readonly loop: EventLoop;
   /**
-   * Has `release` called once the device is closed, or could not be made after all: last come, first released. It may take
-   * turns of the loop.
+   * Has `release` called once the device is closed, or could not be made after all: last come, first released. It may
+   * take turns of the loop.
    */
   onClose(release: () => void): void;
 }

@@ -1,9 +1,10 @@
 /**
  * The loop of a device process: descriptors and timers take turns.
  *
- * A turn looks at every descriptor that is ready, once, and then fires the timers that were due when the turn began to fire
- * them, once. So neither starves the other: a link that never stops sending leaves a turn to the timers, and a device that
- * sets its timer to `now()` again and again (a long SCRIPTS program, slice by slice) leaves one to the links.
+ * A turn looks at every descriptor that is ready, once, and then fires the timers that were due when the turn began to
+ * fire them, once. So neither starves the other: a link that never stops sending leaves a turn to the timers, and a
+ * device that sets its timer to `now()` again and again (a long SCRIPTS program, slice by slice) leaves one to the
+ * links.
  *
  * @module
  */
@@ -48,8 +49,9 @@ export class EventLoop implements Clock {
   }
 
   /**
-   * Calls `ready` in each turn in which one of `events` ({@linkcode Ready} bits), an error or a hang-up is there. It is to do a bounded
-   * amount of work without waiting, and to cope with a call for nothing: an event may outlive the descriptor that it was for.
+   * Calls `ready` in each turn in which one of `events` ({@linkcode Ready} bits), an error or a hang-up is there. It is
+   * to do a bounded amount of work without waiting, and to cope with a call for nothing: an event may outlive the
+   * descriptor that it was for.
    *
    * @throws {SyscallError} when the descriptor cannot be watched.
    */
@@ -97,7 +99,11 @@ export class EventLoop implements Clock {
     return due.length > 0;
   }
 
-  /** Sets the timerfd to the earliest deadline. @returns the timeout of the wait: none, or 0 when a timer is due already. */
+  /**
+   * Sets the timerfd to the earliest deadline.
+   *
+   * @returns the timeout of the wait: none, or 0 when a timer is due already.
+   */
   #prepareToWait(): 0 | -1 {
     if (this.#armed.size === 0) return -1; // an alarm that is still set wakes the loop once, for nothing
     let earliest = Infinity;

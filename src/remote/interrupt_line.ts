@@ -1,9 +1,9 @@
 /**
- * A device's interrupt line out of the device process: an irqfd with a resamplefd (Linux, Documentation/virt/kvm/api.rst,
- * KVM_IRQFD and KVM_IRQFD_FLAG_RESAMPLE).
+ * A device's interrupt line out of the device process: an irqfd with a resamplefd (Linux,
+ * Documentation/virt/kvm/api.rst, KVM_IRQFD and KVM_IRQFD_FLAG_RESAMPLE).
  *
- * A write to the irq descriptor makes KVM assert the line. At the guest's end of interrupt KVM takes it back and writes the
- * resample descriptor; a pin that is still high is then written again. Lowering the pin writes nothing.
+ * A write to the irq descriptor makes KVM assert the line. At the guest's end of interrupt KVM takes it back and writes
+ * the resample descriptor; a pin that is still high is then written again. Lowering the pin writes nothing.
  *
  * @module
  */
@@ -84,8 +84,8 @@ export class InterruptLine implements InterruptPin {
 }
 
 /**
- * Lets through what lives where eventfds live, the kernel's one anonymous inode, which files, pipes and sockets do not. The few other
- * things that live there answer reads and writes with errors.
+ * Lets through what lives where eventfds live, the kernel's one anonymous inode, which files, pipes and sockets do not.
+ * The few other things that live there answer reads and writes with errors.
  *
  * The descriptor is made non-blocking, in case the peer left it otherwise.
  */

@@ -1,6 +1,6 @@
 /**
- * The host's side of one PCI function: decodes configuration and BAR accesses for the device model, and stands between it
- * and guest RAM, its interrupt line and the log.
+ * The host's side of one PCI function: decodes configuration and BAR accesses for the device model, and stands between
+ * it and guest RAM, its interrupt line and the log.
  *
  * @module
  */
@@ -44,8 +44,8 @@ function decides(offset: number, size: number): boolean {
 }
 
 /**
- * Hosts one device. It is the device's {@linkcode DeviceHost}, so it is there before the device is: make it, make the device with
- * it, and {@linkcode PciHost.attach} that. Until then DMA is refused, and nothing may be accessed.
+ * Hosts one device. It is the device's {@linkcode DeviceHost}, so it is there before the device is: make it, make the
+ * device with it, and {@linkcode PciHost.attach} that. Until then DMA is refused, and nothing may be accessed.
  */
 export class PciHost implements DeviceHost {
   readonly dma: Dma;
@@ -161,7 +161,10 @@ export class PciHost implements DeviceHost {
     this.#drive();
   }
 
-  /** The pin shows in the status register at all times, and on the line unless the guest has disabled it (PCI 3.0, 6.2.2). */
+  /**
+   * The pin shows in the status register at all times, and on the line unless the guest has disabled it (PCI 3.0,
+   * 6.2.2).
+   */
   #drive(): void {
     const config = this.#device?.config;
     if (config === undefined) return this.#line.set(this.#pin);

@@ -19,16 +19,18 @@ export interface RemoteLinkOptions {
   readonly host: PciHost;
   readonly memory: SystemMemory;
   readonly line: InterruptLine;
-  /** The link has ended: by an error, or because the proxy has closed it. Called once, and nothing is served after it. */
+  /**
+   * The link has ended: by an error, or because the proxy has closed it. Called once, and nothing is served after it.
+   */
   readonly onEnd: (error: LinkError | undefined) => void;
 }
 
 /**
- * A link that is served from the loop, one message a turn. While a reply does not fit into the socket, which only a proxy that does
- * not read its replies can bring about, no further message is taken.
+ * A link that is served from the loop, one message a turn. While a reply does not fit into the socket, which only a
+ * proxy that does not read its replies can bring about, no further message is taken.
  *
- * An access that no register answers is the guest's affair: it gets all-ones, as the reply to a write too, and the link lives.
- * A message that is not of the format, or a descriptor that is not what it should be, ends the link.
+ * An access that no register answers is the guest's affair: it gets all-ones, as the reply to a write too, and the link
+ * lives. A message that is not of the format, or a descriptor that is not what it should be, ends the link.
  */
 export class RemoteLink {
   readonly #options: RemoteLinkOptions;

@@ -1,8 +1,8 @@
 /**
  * `-object remote-object`: a device, everything around it, and the link over which its proxy speaks to it.
  *
- * Each has a guest memory and an interrupt line of its own, so a device process may host devices of several machines without one
- * seeing the RAM of another.
+ * Each has a guest memory and an interrupt line of its own, so a device process may host devices of several machines
+ * without one seeing the RAM of another.
  *
  * @module
  */
@@ -86,8 +86,8 @@ export class RemoteObject {
   }
 
   /**
-   * Closes everything, in an order that lets nothing reach what is gone: first the proxy is told, then the device stops, then
-   * what it holds on the host is flushed and closed. Calling it again does nothing.
+   * Closes everything, in an order that lets nothing reach what is gone: first the proxy is told, then the device
+   * stops, then what it holds on the host is flushed and closed. Calling it again does nothing.
    */
   close(): void {
     if (this.#state === "closed") return;

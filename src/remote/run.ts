@@ -1,9 +1,9 @@
 /**
  * `-machine remote`, from its configuration to its exit status.
  *
- * Signals have their default effect, which is to end the process at once: `epoll_wait` does not return to JavaScript's event
- * loop, so no listener would run. Nothing that a guest was told is complete is lost by that, since its data are with the host's
- * kernel by then.
+ * Signals have their default effect, which is to end the process at once: `epoll_wait` does not return to JavaScript's
+ * event loop, so no listener would run. Nothing that a guest was told is complete is lost by that, since its data are
+ * with the host's kernel by then.
  *
  * @module
  */

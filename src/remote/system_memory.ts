@@ -1,9 +1,10 @@
 /**
  * The guest's RAM in a device process: what SYNC_SYSMEM announced, mapped.
  *
- * A peer is not trusted with more than its own guest's life. A region that does not lie in its file as a whole is refused,
- * since touching it would end this process by SIGBUS. A peer that shortens the file afterwards can still do that to its own
- * device; memory files that are sealed against it (QEMU's memory-backend-memfd, and splitvm's) cannot be shortened.
+ * A peer is not trusted with more than its own guest's life. A region that does not lie in its file as a whole is
+ * refused, since touching it would end this process by SIGBUS. A peer that shortens the file afterwards can still do
+ * that to its own device; memory files that are sealed against it (QEMU's memory-backend-memfd, and splitvm's) cannot
+ * be shortened.
  *
  * @module
  */
@@ -31,8 +32,8 @@ export class SystemMemory {
   #parts: readonly MappedPart[] = [];
 
   /**
-   * Replaces all of RAM by these regions. A part of a file that was mapped before and is announced again stays mapped: a guest
-   * that moves a BAR makes its VMM announce all of RAM again.
+   * Replaces all of RAM by these regions. A part of a file that was mapped before and is announced again stays mapped:
+   * a guest that moves a BAR makes its VMM announce all of RAM again.
    *
    * @param descriptors The file of each region; closed on return, whatever happens.
    * @throws {LinkError} when a region cannot be had; RAM is then as it was.

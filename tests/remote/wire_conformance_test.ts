@@ -348,7 +348,9 @@ const twoRegions: Make = (m) =>
 const irqFd: Make = (m) => m.setIrqFd();
 const reset: Make = (m) => m.setDeviceReset();
 
-/** Kinds of descriptors: f for a memory file of 64 KiB, e for an eventfd, s for a socket, c for a socket without a peer. */
+/**
+ * Kinds of descriptors: f for a memory file of 64 KiB, e for an eventfd, s for a socket, c for a socket without a peer.
+ */
 const MALFORMED: readonly [bytes: Uint8Array<ArrayBuffer>, descriptors: string, why: string][] = [
   [patched(reset, 0, 4, 8), "", "unknown command 8"],
   [patched(reset, 0, 4, 0xffffffff), "", "unknown command -1"],

@@ -127,8 +127,8 @@ export function startRemote(log: string[], count = 1): { machine: RemoteMachine;
 }
 
 /**
- * A test body that gets a proxy of a running device process. Afterwards proxy and process are gone, and so is everything that was
- * passed between them.
+ * A test body that gets a proxy of a running device process. Afterwards proxy and process are gone, and so is
+ * everything that was passed between them.
  */
 export function withRemote(body: (proxy: FakeProxy, log: string[]) => void): () => void {
   return leakingNothing(() => {

@@ -19,7 +19,10 @@ export const TestRegister = {
   PIN: 0x100,
   /** Guest-physical address for DMA. */
   DMA_ADDRESS: 0x104,
-  /** A write copies 16 bytes: 1 from the guest to scratch 0x00, 2 from there to the guest. Reads as 1 where that was done. */
+  /**
+   * A write copies 16 bytes: 1 from the guest to scratch 0x00, 2 from there to the guest. Reads as 1 where that was
+   * done.
+   */
   DMA_START: 0x108,
   /** A write sets the timer to `now()`, that many times (at most 1000), one after the other. */
   TICKS: 0x10c,
