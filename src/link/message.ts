@@ -308,9 +308,8 @@ export function checkHeader(message: Message, descriptors: number): void {
   }
   const { leastDescriptors: least, mostDescriptors: most } = rule;
   if (descriptors < least || descriptors > most) {
-    throw new LinkError(
-      `${rule.name}: ${descriptors} descriptors, not ${least === most ? least : `${least} to ${most}`}`,
-    );
+    const came = `${descriptors} descriptor${descriptors === 1 ? "" : "s"}`;
+    throw new LinkError(`${rule.name}: ${came}, not ${least === most ? least : `${least} to ${most}`}`);
   }
 }
 

@@ -367,7 +367,7 @@ const fragments = fc.array(
   { minLength: 1, maxLength: 8 },
 );
 
-Deno.test("property: no stream of bytes and descriptors throws anything but a LinkError, or leaves a descriptor open", () => {
+Deno.test("property: no stream of bytes and descriptors throws but a LinkError, or leaves a descriptor open", () => {
   const fd = createEventFd();
   const before = openDescriptors();
   fc.assert(

@@ -135,10 +135,10 @@ Deno.test("a wrong number of descriptors is refused", () => {
   const region = [{ gpa: 0, size: 4096, offset: 0 }];
   refused(made((m) => m.setSyncSysmem(region)), 0, "SYNC_SYSMEM: 0 descriptors, not 1 to 7");
   refused(made((m) => m.setSyncSysmem(region)), 8, "SYNC_SYSMEM: 8 descriptors, not 1 to 7");
-  refused(made((m) => m.setIrqFd()), 1, "SET_IRQFD: 1 descriptors, not 2");
+  refused(made((m) => m.setIrqFd()), 1, "SET_IRQFD: 1 descriptor, not 2");
   refused(made((m) => m.setIrqFd()), 3, "SET_IRQFD: 3 descriptors, not 2");
-  refused(made((m) => m.setConfigRead(0, 4)), 1, "PCI_CFGREAD: 1 descriptors, not 0");
-  refused(made((m) => m.setReturn(0)), 1, "RET: 1 descriptors, not 0");
+  refused(made((m) => m.setConfigRead(0, 4)), 1, "PCI_CFGREAD: 1 descriptor, not 0");
+  refused(made((m) => m.setReturn(0)), 1, "RET: 1 descriptor, not 0");
 });
 
 Deno.test("a configuration access of another length is refused", () => {
