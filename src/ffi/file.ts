@@ -203,6 +203,15 @@ export function listDirectory(path: string): string[] {
   }
 }
 
+/** What a symbolic link points to, cut off at 4096 bytes; below /proc, which Deno's own `readLinkSync` does not read. */
+export function readLink(path: string): string {
+  const target = new Uint8Array(4096);
+  const name = cString(path);
+  const call = `readlink(${path})`;
+  const length = checked(call, syscalls().readlinkat(AT_FDCWD, name, target, target.length));
+  return new TextDecoder().decode(target.subarray(0, length));
+}
+
 /** The descriptors that this process has open, in ascending order. */
 export function openDescriptors(): number[] {
   // Listing opens a descriptor of its own, which is gone again when the list is checked.
