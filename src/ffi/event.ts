@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { monotonicNow } from "./clock.ts";
 import { checked, Errno, SyscallError } from "./errno.ts";
 import { retrying, syscalls } from "./syscall.ts";
 
@@ -128,13 +129,17 @@ export class Epoll {
  *
  * @param events {@linkcode Ready} bits.
  * @param timeout Milliseconds; -1 waits without limit.
- * @returns the bits that are ready, 0 after the timeout. A signal starts the wait again.
+ * @returns the bits that are ready, 0 after the timeout. A signal does not end the wait.
  */
 export function pollFd(fd: number, events: number, timeout: number): number {
   const pollfd = new DataView(new ArrayBuffer(8)); // struct pollfd: int fd @0, short events @4, short revents @6
   pollfd.setInt32(0, fd, true);
   pollfd.setInt16(4, events, true);
-  retrying(`poll(${fd})`, () => syscalls().poll(pollfd, 1, timeout));
+  const deadline = timeout < 0 ? Infinity : monotonicNow() + timeout * 1e6;
+  retrying(`poll(${fd})`, () => {
+    const left = deadline === Infinity ? -1 : Math.max(0, Math.ceil((deadline - monotonicNow()) / 1e6));
+    return syscalls().poll(pollfd, 1, left);
+  });
   return pollfd.getUint16(6, true);
 }
 

@@ -84,13 +84,14 @@ export class MessageSocket {
    */
   receive(into: Uint8Array<ArrayBuffer>, offset: number, length: number, wait: boolean): number {
     this.descriptors.length = 0;
-    this.truncated = false;
     this.#point(into, offset, length);
     this.#header.setBigUint64(32, this.#controlAddress, true);
     this.#header.setBigUint64(40, BigInt(this.#control.byteLength), true);
     const flags = MSG_CMSG_CLOEXEC | (wait ? 0 : MSG_DONTWAIT);
     const received = syscalls().recvmsg(this.fd, this.#header, flags);
     if (received < 0) return this.#notReady("recvmsg", received);
+    // Set also when not one descriptor could be installed, and the control message is empty therefore.
+    this.truncated = (this.#header.getInt32(48, true) & MSG_CTRUNC) !== 0;
     if (this.#header.getUint32(40, true) !== 0) this.#collectDescriptors();
     return received;
   }
@@ -150,10 +151,10 @@ export class MessageSocket {
       }
       at += Math.ceil(length / 8) * 8;
     }
-    this.truncated = (this.#header.getInt32(48, true) & MSG_CTRUNC) !== 0;
   }
 
   #notReady(call: string, result: number): typeof WOULD_BLOCK {
+    this.truncated = false;
     if (result === -Errno.EAGAIN || result === -Errno.EINTR) return WOULD_BLOCK;
     throw new SyscallError(`${call}(${this.fd})`, -result);
   }
