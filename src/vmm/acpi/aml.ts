@@ -173,7 +173,7 @@ export function eisaId(id: string): Term {
   if (!/^[A-Z]{3}[0-9A-F]{4}$/.test(id)) throw new RangeError(`"${id}" is no EISA identifier`);
   const [a, b, c] = ascii(id.slice(0, 3)).map((code) => code - 0x40);
   const packed = (a << 26 | b << 21 | c << 16 | parseInt(id.slice(3), 16)) >>> 0;
-  return concatenate([Op.DWORD_PREFIX], littleEndian(packed, 4).reverse());
+  return integer(littleEndian(packed, 4).reduce((value, byte) => value * 256 + byte));
 }
 
 /** `ToUUID`: the first three groups little-endian, the rest in the order of the text (section 19.6.142). */
