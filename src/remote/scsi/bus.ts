@@ -20,7 +20,7 @@ export interface AttachedUnit {
   readonly unit: LogicalUnit;
 }
 
-/** Ids on a 16-bit wide bus (SPI-5, section 4.2). */
+/** Ids on a 16-bit wide bus. */
 const IDS = 16;
 
 /** LUNs that an IDENTIFY message of SCSI-2 can name (SCSI-2, section 6.6.7). */
@@ -31,7 +31,7 @@ class Target implements ScsiTarget {
   readonly units = new Map<number, LogicalUnit>();
   /** Ascending. */
   luns: readonly number[] = [];
-  /** Stands for every LUN without a unit (SPC-4, sections 6.4.1, 6.33 and 6.39). */
+  /** Stands for every LUN without a unit (SPC-4, sections 6.6.2, 6.33 and 6.39). */
   readonly #absent = new TaskSet({
     execute: (task) =>
       task.cdb[0] === OperationCode.INQUIRY ? absentInquiry(task) : SenseCode.LOGICAL_UNIT_NOT_SUPPORTED,

@@ -1,10 +1,10 @@
 /**
- * Fields of command descriptor blocks and parameter data. SCSI is big-endian throughout (SPC-4, section 3.5).
+ * Fields of command descriptor blocks and parameter data. SCSI is big-endian throughout.
  *
  * @module
  */
 
-/** Operation codes (SPC-4, annex F.3; SBC-3, section 5.1). */
+/** Operation codes (SPC-4, annex F; SBC-3, section 5.1). */
 export const OperationCode = {
   TEST_UNIT_READY: 0x00,
   REZERO_UNIT: 0x01,
@@ -77,8 +77,8 @@ export interface BlockRange {
 }
 
 /**
- * The LBA and length of a medium access CDB, whose places the operation code's group fixes (SPC-4, tables 22 to 29). In
- * the 6-byte form, a length of zero means 256 blocks (SBC-3, section 5.10).
+ * The LBA and length of a medium access CDB, whose places the operation code's group fixes (SPC-4, section 4.2). In
+ * the 6-byte form, a length of zero means 256 blocks (SCSI-2, section 9.2.5).
  */
 export function blockRange(cdb: Uint8Array): BlockRange {
   switch (cdb[0] >> 5) {

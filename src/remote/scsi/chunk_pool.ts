@@ -19,12 +19,6 @@ const KEEP = 8 * MAX_CHUNK;
 export class ChunkPool {
   readonly #idle = new Map<number, Uint8Array[]>();
   #kept = 0;
-  #lent = 0;
-
-  /** Bytes in the hands of borrowers. */
-  get lent(): number {
-    return this.#lent;
-  }
 
   /**
    * Lends a buffer of at least `length` bytes, or of {@linkcode MAX_CHUNK} when that is less. Its contents are undefined.
@@ -32,7 +26,6 @@ export class ChunkPool {
   take(length: number): Uint8Array {
     let size = SMALLEST;
     while (size < length && size < MAX_CHUNK) size *= 2;
-    this.#lent += size;
     const reused = this.#idle.get(size)?.pop();
     if (reused === undefined) return new Uint8Array(size);
     this.#kept -= size;
@@ -42,7 +35,6 @@ export class ChunkPool {
   /** Takes back what {@linkcode take} lent; nobody may use it afterwards, a block request in flight included. */
   give(buffer: Uint8Array): void {
     const size = buffer.length;
-    this.#lent -= size;
     if (this.#kept + size > KEEP) return;
     const idle = this.#idle.get(size);
     if (idle === undefined) this.#idle.set(size, [buffer]);

@@ -1,5 +1,8 @@
 /**
- * scsi-hd: a SCSI disk over an image (SPC-4, SBC-3).
+ * scsi-hd: a SCSI disk over an image.
+ *
+ * Section numbers here and in the files beside this are those of SPC-4 revision 37, SBC-3 revision 36 and SAM-5; what these have
+ * dropped but old drivers still send is cited from SCSI-2 (X3.131-1994).
  *
  * @module
  */

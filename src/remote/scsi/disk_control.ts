@@ -43,7 +43,7 @@ export function serviceActionIn16(disk: DiskModel, task: Task): Steps<Outcome> |
 }
 
 /**
- * SYNCHRONIZE CACHE (10) and (16) (SBC-3, section 5.24). The whole cache goes to the medium whatever the range, and IMMED
+ * SYNCHRONIZE CACHE (10) and (16) (SBC-3, sections 5.26 and 5.27). The whole cache goes to the medium whatever the range, and IMMED
  * changes nothing: the status then says more than was asked for.
  */
 export function synchronizeCache(disk: DiskModel, task: Task): Steps<Outcome> | Outcome {
@@ -61,19 +61,19 @@ export function startStopUnit(disk: DiskModel, task: Task): Steps<Outcome> | Out
   return disk.state.stopped && (cdb[4] & NO_FLUSH) === 0 && !disk.drive.readOnly ? flush(disk) : undefined;
 }
 
-/** PREVENT ALLOW MEDIUM REMOVAL (SBC-3, section 5.9): the medium cannot be removed in any case. */
+/** PREVENT ALLOW MEDIUM REMOVAL (SBC-3, section 5.10): the medium cannot be removed in any case. */
 export function preventAllowMediumRemoval(_disk: DiskModel, task: Task): Outcome {
   return (task.cdb[4] & 0x02) !== 0 ? invalidCdbField(4, 1) : undefined; // obsolete values
 }
 
-/** RESERVE (6) and (10) of a whole unit for the initiator itself (SPC-2, sections 7.21 and 7.22). */
+/** RESERVE (6) and (10) of a whole unit for the initiator itself (SCSI-2, section 9.2.12). */
 export function reserve(disk: DiskModel, task: Task): Outcome {
   const refusal = checkReservation(task);
   if (refusal === undefined) disk.state.reserved = true;
   return refusal;
 }
 
-/** RELEASE (6) and (10) (SPC-2, sections 7.16 and 7.17). */
+/** RELEASE (6) and (10) (SCSI-2, section 9.2.11). */
 export function release(disk: DiskModel, task: Task): Outcome {
   const refusal = checkReservation(task);
   if (refusal === undefined) disk.state.reserved = false;
@@ -109,7 +109,7 @@ export function formatUnit(disk: DiskModel, task: Task): Steps<Outcome> | Outcom
   return (cdb[1] & Format.DEFECT_LIST_FORMAT) !== 0 ? invalidCdbField(1, 2) : undefined;
 }
 
-/** The FORMAT UNIT parameter list (SBC-3, section 5.3.2), which has to be a header of defaults. */
+/** The FORMAT UNIT parameter list (SBC-3, section 5.3), which has to be a header of defaults. */
 function* formatList(_disk: DiskModel, task: Task, headerLength: 4 | 8): Steps<Outcome> {
   const FOV = 0x80, IMMED = 0x02;
   const list = yield* task.receive(headerLength);

@@ -70,7 +70,7 @@ export interface DiskModel {
 }
 
 /**
- * Limits that the Block Limits page announces (SBC-3, section 6.6.4), in bytes. Image files are read and written from
+ * Limits that the Block Limits page announces (SBC-3, section 6.6.3), in bytes. Image files are read and written from
  * within the device loop, so a single command may not keep it for long.
  */
 export const Limit = {
@@ -141,7 +141,7 @@ export function checkOptions(drive: BlockDevice, options: ScsiDiskOptions): Disk
   };
 }
 
-/** Whether the whole range lies on the medium (SBC-3, section 4.5.1 and the READ (10) command). */
+/** Whether the whole range lies on the medium (SBC-3, section 4.5). */
 export function checkRange(disk: DiskModel, { lba, blocks }: BlockRange): Outcome {
   if (lba + blocks <= disk.blocks) return undefined;
   const firstBeyond = Math.max(lba, disk.blocks);

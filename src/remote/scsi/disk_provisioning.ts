@@ -57,7 +57,7 @@ function unmapRanges(disk: DiskModel, list: Uint8Array): BlockRange[] | Sense {
 /** Byte 1 of WRITE SAME. */
 const WriteSame = { NDOB: 0x01, OBSOLETE: 0x06, UNMAP: 0x08, ANCHOR: 0x10, WRPROTECT: 0xe0 } as const;
 
-/** WRITE SAME (10) and (16): SBC-3, sections 5.46 and 5.47. */
+/** WRITE SAME (10) and (16): SBC-3, sections 5.43 and 5.44. */
 export function writeSame(disk: DiskModel, task: Task): Steps<Outcome> | Outcome {
   const { cdb } = task;
   const long = cdb[0] === OperationCode.WRITE_SAME_16;

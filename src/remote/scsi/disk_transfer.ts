@@ -11,7 +11,7 @@ import type { Outcome, Steps, Task } from "./task.ts";
 /** Byte 1 of the longer CDBs. */
 const FUA = 0x08;
 
-/** BYTCHK: what VERIFY compares the medium with (SBC-3, table 118). */
+/** BYTCHK: what VERIFY compares the medium with (SBC-3, section 5.29). */
 const ByteCheck = { MEDIUM_ONLY: 0, DATA_OUT: 1, ONE_BLOCK: 3 } as const;
 
 /** The part of a transfer that is in memory. */
@@ -115,7 +115,7 @@ function* writePart(disk: DiskModel, { lba, offset, chunk }: Part, fua: boolean)
   return yield* access(disk, "write", lba, (done) => disk.drive.write(offset, chunk, fua, done));
 }
 
-/** VERIFY (10), (12), (16): SBC-3, section 5.29. */
+/** VERIFY (10), (12), (16) (SBC-3, sections 5.29 to 5.31). */
 export function verify(disk: DiskModel, task: Task): Steps<Outcome> | Outcome {
   const range = blockRange(task.cdb);
   const check = (task.cdb[1] >> 1) & 3;
@@ -178,7 +178,7 @@ function* verifyBlock(disk: DiskModel, task: Task, range: BlockRange): Steps<Out
   });
 }
 
-/** WRITE AND VERIFY (10), (12), (16): SBC-3, section 5.42. */
+/** WRITE AND VERIFY (10), (12), (16): SBC-3, sections 5.37 to 5.39. */
 export function writeAndVerify(disk: DiskModel, task: Task): Steps<Outcome> | Outcome {
   const range = blockRange(task.cdb);
   const check = (task.cdb[1] >> 1) & 3;

@@ -1,5 +1,5 @@
 /**
- * INQUIRY: standard data and vital product data pages (SPC-4, sections 6.4 and 7.8; SBC-3, section 6.6).
+ * INQUIRY: standard data and vital product data pages (SPC-4, sections 6.6 and 7.8; SBC-3, section 6.6).
  *
  * @module
  */
@@ -30,7 +30,7 @@ const VPD_PAGES: readonly (readonly [code: number, body: PageBody])[] = [
   [0xb2, logicalBlockProvisioning],
 ];
 
-/** INQUIRY (SPC-4, section 6.4). */
+/** INQUIRY (SPC-4, section 6.6). */
 export function inquiry(disk: DiskModel, task: Task): Steps<Outcome> | Outcome {
   const { cdb } = task;
   const pageCode = cdb[2];
@@ -48,7 +48,7 @@ export function inquiry(disk: DiskModel, task: Task): Steps<Outcome> | Outcome {
   return task.reply(page, allocationLength);
 }
 
-/** INQUIRY for a logical unit that is not there but whose target is (SPC-4, table 171: qualifier 011b, type 1fh). */
+/** INQUIRY for a logical unit that is not there but whose target is (SPC-4, section 6.6.2: qualifier 011b, type 1fh). */
 export function absentInquiry(task: Task): Steps<Outcome> | Outcome {
   if ((task.cdb[1] & 0x03) !== 0) return invalidCdbField(1, 0);
   if (task.cdb[2] !== 0) return invalidCdbField(2);
@@ -114,7 +114,7 @@ function deviceIdentification(disk: DiskModel): Uint8Array {
   return Uint8Array.from(designators);
 }
 
-/** Block Limits (SBC-3, section 6.6.4). The offsets below are those in the page less the header. */
+/** Block Limits (SBC-3, section 6.6.3). The offsets below are those in the page less the header. */
 function blockLimits(disk: DiskModel): Uint8Array {
   const page = new DataView(new ArrayBuffer(0x3c));
   const inBlocks = (bytes: number) => Math.floor(bytes / disk.blockSize);
@@ -138,7 +138,7 @@ function blockDeviceCharacteristics(disk: DiskModel): Uint8Array {
   return new Uint8Array(page.buffer);
 }
 
-/** Logical Block Provisioning (SBC-3, section 6.6.5): thin where the image can give space back, else full. */
+/** Logical Block Provisioning (SBC-3, section 6.6.4): thin where the image can give space back, else full. */
 function logicalBlockProvisioning(disk: DiskModel): Uint8Array {
   const LBPU = 0x80, LBPWS = 0x40, LBPWS10 = 0x20, THIN = 2;
   return disk.drive.canDiscard ? Uint8Array.of(0, LBPU | LBPWS | LBPWS10, THIN, 0) : Uint8Array.of(0, 0, 0, 0);

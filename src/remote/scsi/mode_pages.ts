@@ -18,7 +18,7 @@ const CACHING_PAGE = 0x08;
 /** WCE in byte 2 of the caching page. */
 const WCE = 0x04;
 
-/** DEVICE-SPECIFIC PARAMETER of a direct access device (SBC-3, section 6.5.1). */
+/** DEVICE-SPECIFIC PARAMETER of a direct access device (SBC-3, section 6.5). */
 const DeviceSpecific = { WP: 0x80, DPOFUA: 0x10 } as const;
 
 /** A page: its code and its bytes behind the two-byte header, for each kind of value. */
@@ -43,7 +43,7 @@ function cylinders(disk: DiskModel): number {
 
 /** The pages, in ascending order. Offsets are those in the page as the standard's tables have them. */
 const PAGES: readonly ModePage[] = [
-  // Read-Write Error Recovery (SBC-3, section 6.5.8): AWRE and ARRE, since hosts reallocate by themselves.
+  // Read-Write Error Recovery (SBC-3, section 6.5): AWRE and ARRE, since hosts reallocate by themselves.
   { code: 0x01, length: 0x0a, values: (_, page) => page.setUint8(2, 0xc0) },
   {
     code: 0x03, // Format Device (SCSI-2, section 9.3.3.3)
@@ -64,7 +64,7 @@ const PAGES: readonly ModePage[] = [
     },
   },
   {
-    code: CACHING_PAGE, // SBC-3, section 6.5.5
+    code: CACHING_PAGE, // Caching (SBC-3, section 6.5)
     length: 0x12,
     values: (disk, page, control) => {
       const enabled = control === PageControl.DEFAULT ? disk.drive.writeCache : disk.state.writeCacheEnabled;
@@ -80,7 +80,7 @@ const PAGES: readonly ModePage[] = [
       page.setUint16(8, 0xffff); // BUSY TIMEOUT PERIOD: unlimited
     },
   },
-  // Informational Exceptions Control (SPC-4, section 7.5.11): DEXCPT, none is ever reported.
+  // Informational Exceptions Control (SPC-4, section 7.5): DEXCPT, none is ever reported.
   { code: 0x1c, length: 0x0a, values: (_, page) => page.setUint8(2, 0x08) },
 ];
 
@@ -113,7 +113,7 @@ export function modeSense(disk: DiskModel, task: Task): Steps<Outcome> | Outcome
   return task.reply(data, long ? u16be(cdb, 7) : cdb[4]);
 }
 
-/** The mode parameter header (SPC-4, section 7.5.5). MODE DATA LENGTH does not count itself. */
+/** The mode parameter header (SPC-4, section 7.5). MODE DATA LENGTH does not count itself. */
 function modeHeader(disk: DiskModel, long: boolean, descriptorLength: number, pagesLength: number): number[] {
   const deviceSpecific = (disk.drive.readOnly ? DeviceSpecific.WP : 0) | DeviceSpecific.DPOFUA;
   if (!long) return [3 + descriptorLength + pagesLength, 0, deviceSpecific, descriptorLength];
@@ -122,7 +122,7 @@ function modeHeader(disk: DiskModel, long: boolean, descriptorLength: number, pa
   return [length >> 8, length & 0xff, 0, deviceSpecific, longLba, 0, 0, descriptorLength];
 }
 
-/** The block descriptor, short or long (SBC-3, section 6.5.2). Nothing in it is changeable. */
+/** The block descriptor, short or long (SBC-3, section 6.5). Nothing in it is changeable. */
 function blockDescriptor(disk: DiskModel, long: boolean, control: number): Uint8Array {
   const view = new DataView(new ArrayBuffer(long ? 16 : 8));
   if (control !== PageControl.CHANGEABLE) {
@@ -157,7 +157,7 @@ function* modeSelectList(disk: DiskModel, task: Task, length: number, long: bool
   for (const page of selectedPages(list, pagesStart(list, long))) {
     if (page.code === CACHING_PAGE) disk.state.writeCacheEnabled = (list[page.at + 2] & WCE) !== 0;
   }
-  // What a cache that is switched off still holds goes to the medium (SBC-3, section 6.5.5, WCE).
+  // What a cache that is switched off still holds goes to the medium (SBC-3, section 6.5, WCE).
   return hadCache && !disk.state.writeCacheEnabled && !disk.drive.readOnly ? yield* flush(disk) : undefined;
 }
 
@@ -177,7 +177,7 @@ function checkHeader(disk: DiskModel, list: Uint8Array, long: boolean): Sense | 
   if (descriptorLength === 0) return undefined;
   const blocks = longLba ? u64be(list, headerLength) : u32be(list, headerLength);
   const size = longLba ? u32be(list, headerLength + 12) : u24be(list, headerLength + 5);
-  // 0 leaves the capacity alone and all-ones asks for the largest (SBC-3, section 6.5.2.2): both are what there is.
+  // 0 leaves the capacity alone and all-ones asks for the largest (SBC-3, section 6.5): both are what there is.
   const most = longLba ? 2 ** 64 : 0xffffffff;
   if (blocks !== 0 && blocks !== most && blocks !== disk.blocks) return invalidParameter(headerLength);
   if (size !== disk.blockSize) return invalidParameter(headerLength + (longLba ? 12 : 5));

@@ -8,6 +8,9 @@
  * The life of a request: `start` → (`dataReady` → adapter moves the chunk → `resume`)* → `complete`. After `complete`, or
  * after `cancel` returns, neither side calls the other about it again.
  *
+ * The end of one request may let another go on (a failure waits until the sense data of an earlier one are fetched): a unit
+ * may call back about any of its requests from within a call about one of them.
+ *
  * @module
  */
 

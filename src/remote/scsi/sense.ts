@@ -4,7 +4,7 @@
  * @module
  */
 
-/** Sense keys (SPC-4, table 43). */
+/** Sense keys (SPC-4, section 4.5). */
 export const SenseKey = {
   NO_SENSE: 0x0,
   NOT_READY: 0x2,
@@ -16,7 +16,7 @@ export const SenseKey = {
   MISCOMPARE: 0xe,
 } as const;
 
-/** Which byte, and in it which bit, of the CDB or of the parameter list was wrong (SPC-4, section 4.5.2.4.2). */
+/** Which byte, and in it which bit, of the CDB or of the parameter list was wrong (SPC-4, section 4.5). */
 export interface FieldPointer {
   readonly where: "cdb" | "data";
   /** Offset of the field's first byte. */
@@ -40,7 +40,7 @@ function code(key: number, asc: number, ascq: number): Sense {
   return { key, asc, ascq };
 }
 
-/** The reports that this implementation makes (codes from SPC-4, annex F.2). */
+/** The reports that this implementation makes (codes from SPC-4, annex F). */
 export const SenseCode = {
   NO_SENSE: code(SenseKey.NO_SENSE, 0x00, 0x00),
   INITIALIZING_COMMAND_REQUIRED: code(SenseKey.NOT_READY, 0x04, 0x02),

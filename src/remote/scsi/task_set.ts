@@ -1,6 +1,6 @@
 /**
  * What every logical unit does, whatever its device type: accept commands, keep sense data for the initiator that asks
- * for them, and report unit attentions (SAM-5, chapters 5 and 8).
+ * for them, and report unit attentions (SAM-5).
  *
  * On a parallel bus sense data do not travel with the status. They are kept from CHECK CONDITION until the initiator's next
  * command, which is REQUEST SENSE if it wants to know (SCSI-2, section 7.6, "contingent allegiance"). A task that fails

@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import fc from "fast-check";
-import { closeFd, fileStatus, openDescriptors, openFile, OpenFlags } from "../../../src/ffi/file.ts";
+import { closeFd, fileStatus, openDescriptors, openFile, OpenFlags, statusFlags } from "../../../src/ffi/file.ts";
+import { spawn } from "../../../src/ffi/process.ts";
 import type { BlockCompletion, BlockDevice } from "../../../src/remote/block/block_device.ts";
 import { openRaw, type RawOptions } from "../../../src/remote/block/raw.ts";
 
@@ -105,6 +106,21 @@ Deno.test("raw, cache=none: requests that are not aligned to the host's sectors 
       write(image, offset, data);
     }
     assertEquals(Deno.readFileSync(path), model);
+  });
+});
+
+Deno.test("raw: O_DIRECT follows the cache mode, on a descriptor that was opened otherwise too", () => {
+  withFile(pattern(8192), (path) => {
+    for (const cache of CACHES) {
+      for (const opened of [0, OpenFlags.O_DIRECT]) {
+        const fd = openFile(path, OpenFlags.O_RDWR | opened);
+        const image = openRaw(fd, { cache });
+        assertEquals(read(image, 512, 1024), pattern(8192).subarray(512, 1536)); // goes through the page cache
+        const direct = (statusFlags(fd) & OpenFlags.O_DIRECT) !== 0;
+        assertEquals(direct, cache === "none" || cache === "directsync", cache);
+        image.close();
+      }
+    }
   });
 });
 
@@ -279,7 +295,9 @@ Deno.test("raw: a FIFO is refused without waiting for its other end", () => {
   const directory = Deno.makeTempDirSync();
   try {
     const path = `${directory}/fifo`;
-    assert(new Deno.Command("mkfifo", { args: [path] }).outputSync().success);
+    const mkfifo = spawn({ command: ["mkfifo", path], env: {} });
+    assertEquals(mkfifo.wait(), { code: 0 });
+    mkfifo.close();
     assertThrows(() => openRaw(path, { readOnly: true }), Error, "it is a FIFO");
   } finally {
     Deno.removeSync(directory, { recursive: true });

@@ -1,0 +1,123 @@
+import { assert, assertEquals } from "@std/assert";
+import type { BlockCompletion, BlockDevice } from "../../../src/remote/block/block_device.ts";
+
+/** A request that the device has carried out: `write+fua 512 @ 1024`. */
+export type Trace = string;
+
+/** How a {@linkcode MemoryDevice} behaves. */
+export interface MemoryDeviceOptions {
+  /** Complete when {@linkcode MemoryDevice.complete} says so, not from within the call. @default {false} */
+  readonly deferred?: boolean;
+  readonly readOnly?: boolean;
+  /** @default {true} */
+  readonly writeCache?: boolean;
+  /** @default {true} */
+  readonly canDiscard?: boolean;
+}
+
+/** An image in memory, whose requests complete when a test wants them to. */
+export class MemoryDevice implements BlockDevice {
+  readonly size: number;
+  readonly readOnly: boolean;
+  readonly writeCache: boolean;
+  readonly canDiscard: boolean;
+  readonly deferred: boolean;
+  readonly bytes: Uint8Array;
+  /** Every request, in the order of submission. */
+  readonly trace: Trace[] = [];
+  closed = false;
+  /** The next requests of a kind fail with these. */
+  readonly failures: { readonly operation: string; readonly error: Error }[] = [];
+  readonly #pending: (() => void)[] = [];
+
+  constructor(size: number, options: MemoryDeviceOptions = {}) {
+    this.size = size;
+    this.bytes = new Uint8Array(size);
+    this.readOnly = options.readOnly ?? false;
+    this.writeCache = options.writeCache ?? true;
+    this.canDiscard = options.canDiscard ?? true;
+    this.deferred = options.deferred ?? false;
+  }
+
+  /** Requests that wait for {@linkcode complete}. */
+  get pending(): number {
+    return this.#pending.length;
+  }
+
+  /** Completes the oldest waiting request. */
+  complete(): void {
+    const request = this.#pending.shift();
+    assert(request !== undefined, "nothing is in flight");
+    request!();
+  }
+
+  /** Completes waiting requests until there are none, those submitted meanwhile too. */
+  settle(): void {
+    while (this.#pending.length > 0) this.complete();
+  }
+
+  /** The next request of this kind fails. */
+  fail(operation: string, code: string): void {
+    const cause = Object.assign(new Error(code), { code });
+    this.failures.push({ operation, error: new Error(`Cannot ${operation} the image`, { cause }) });
+  }
+
+  read(offset: number, into: Uint8Array, done: BlockCompletion): void {
+    this.#submit("read", `read ${into.length} @ ${offset}`, offset, into.length, done, () => {
+      into.set(this.bytes.subarray(offset, offset + into.length));
+    });
+  }
+
+  write(offset: number, from: Uint8Array, fua: boolean, done: BlockCompletion): void {
+    assert(!this.readOnly, "a write reached a read-only image");
+    const submitted = from.slice();
+    this.#submit("write", `write${fua ? "+fua" : ""} ${from.length} @ ${offset}`, offset, from.length, done, () => {
+      assertEquals(from, submitted, "the buffer changed while the request was in flight");
+      this.bytes.set(from, offset);
+    });
+  }
+
+  flush(done: BlockCompletion): void {
+    this.#submit("flush", "flush", 0, 0, done, () => {});
+  }
+
+  discard(offset: number, length: number, done: BlockCompletion): void {
+    assert(!this.readOnly, "a discard reached a read-only image");
+    this.#submit("discard", `discard ${length} @ ${offset}`, offset, length, done, () => {
+      this.bytes.fill(0xdd, offset, offset + length); // whatever; surely not what it was
+    });
+  }
+
+  writeZeroes(offset: number, length: number, unmap: boolean, done: BlockCompletion): void {
+    assert(!this.readOnly, "zeroes reached a read-only image");
+    this.#submit("write", `zero${unmap ? "+unmap" : ""} ${length} @ ${offset}`, offset, length, done, () => {
+      this.bytes.fill(0, offset, offset + length);
+    });
+  }
+
+  close(): void {
+    this.closed = true;
+  }
+
+  #submit(
+    operation: string,
+    trace: Trace,
+    offset: number,
+    length: number,
+    done: BlockCompletion,
+    work: () => void,
+  ): void {
+    assert(!this.closed, "a request reached a closed image");
+    assert(Number.isSafeInteger(offset) && offset >= 0 && length >= 0 && offset + length <= this.size, trace);
+    assert(offset % 512 === 0 && length % 512 === 0, trace);
+    this.trace.push(trace);
+    const failure = this.failures.findIndex((planned) => planned.operation === operation);
+    const error = failure < 0 ? undefined : this.failures.splice(failure, 1)[0].error;
+    const finish = () => {
+      if (error === undefined) work();
+      done(error);
+    };
+    if (this.deferred) this.#pending.push(finish);
+    else finish();
+  }
+}
