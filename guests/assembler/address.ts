@@ -85,6 +85,7 @@ function encode32(
   context: AddressContext,
 ): EncodedAddress | string {
   const { base, index } = memory;
+  if (index?.number === 4) return `${index.name} cannot be an index register`;
   const rexX = (index?.number ?? 0) >> 3;
   const rexB = (base?.number ?? 0) >> 3;
   const displacement = value ?? 0n;
@@ -95,7 +96,6 @@ function encode32(
     // In 64-bit mode the short form of a plain address became the RIP-relative one (section 2.2.1.6).
     return context.bits === 64 ? { ...plain, rm: 4, sib: 0x25 } : { ...plain, rm: 5 };
   }
-  if (index?.number === 4) return `${index.name} cannot be an index register`;
   const needsSib = index !== undefined || (base.number & 7) === 4;
   return {
     rm: needsSib ? 4 : base.number & 7,

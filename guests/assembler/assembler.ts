@@ -153,9 +153,11 @@ class Layout {
     switch (content.kind) {
       case "instruction":
         return this.#append(this.#encode(content, index));
-      case "data":
-        for (const item of content.items) this.#append(this.#dataBytes(item, content.width));
+      case "data": {
+        const scope = this.#scope(); // `$` is where the statement begins, in all of its items
+        for (const item of content.items) this.#append(this.#dataBytes(item, content.width, scope));
         return;
+      }
       case "reserve":
         return this.#fill(this.#count(content.count) * content.unit, 0);
       case "align": {
@@ -184,12 +186,12 @@ class Layout {
     }
   }
 
-  #dataBytes(item: Expression | Uint8Array, width: Width): number[] {
+  #dataBytes(item: Expression | Uint8Array, width: Width, scope: Scope): number[] {
     if (item instanceof Uint8Array) {
       const unit = width / 8;
       return [...item, ...new Array((unit - item.length % unit) % unit).fill(0)];
     }
-    const value = item(this.#scope()) ?? 0n;
+    const value = item(scope) ?? 0n;
     if (this.#final && !fits(value, width)) throw new Problem(`value ${show(value)} does not fit in ${width} bits`);
     return littleEndian(value, width);
   }
