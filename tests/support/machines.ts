@@ -1,0 +1,79 @@
+/**
+ * Both halves of a machine, splitvm's and stock QEMU's, in all pairings.
+ *
+ * @module
+ */
+import { selfCommand } from "../../src/vmm/self_command.ts";
+import { GIVEN_FD, type Program, type Stage } from "./stage.ts";
+
+/** A way to start splitvm. */
+export interface Build {
+  readonly name: string;
+  /** The program's path, and its leading arguments. */
+  readonly command: readonly string[];
+}
+
+/** splitvm by way of `deno run`. */
+export const SOURCE: Build = { name: "from source", command: selfCommand() };
+
+/** splitvm as the one file that `deno task compile` writes. */
+export const EXECUTABLE: Build = {
+  name: "dist/splitvm",
+  command: [new URL("../../dist/splitvm", import.meta.url).pathname],
+};
+
+/** Both. */
+export const BUILDS = [SOURCE, EXECUTABLE];
+
+/** Whose half: QEMU's or that of a build of splitvm. */
+export type Half = "qemu" | Build;
+
+const QEMU = "qemu-system-x86_64";
+const MEMORY = "256M";
+
+/** The adapter and its disk, in words that splitvm and QEMU share. */
+export function diskArguments(image: string): string[] {
+  return [
+    ...["-device", "lsi53c895a,id=lsi0"],
+    ...["-drive", `id=d0,file=${image},format=raw,if=none`],
+    ...["-device", "scsi-hd,id=hd0,drive=d0,bus=lsi0.0,scsi-id=0"],
+  ];
+}
+
+/** Starts a VMM whose adapter is at the other end of `link`. */
+export function startVmm(stage: Stage, half: Half, link: number): Program {
+  const proxy = ["-device", `x-pci-proxy-dev,id=lsi0,fd=${GIVEN_FD}`];
+  const command = half === "qemu" ? [...qemuVmm(), ...proxy] : [...splitvmVmm(half), ...proxy];
+  return stage.start({ name: "VMM", command, given: link });
+}
+
+/** Starts a VMM that spawns the device process by itself. */
+export function startWholeMachine(stage: Stage, build: Build, image: string): Program {
+  return stage.start({ name: "VMM", command: [...splitvmVmm(build), ...diskArguments(image)] });
+}
+
+/** Starts a device process that serves the disk over `link`. */
+export function startRemote(stage: Stage, half: Half, image: string, link: number): Program {
+  const object = ["-object", `x-remote-object,id=r0,devid=lsi0,fd=${GIVEN_FD}`];
+  const command = half === "qemu"
+    ? [QEMU, "-machine", "x-remote", ...diskArguments(image), ...object, ...QEMU_WITHOUT_CONSOLES, "-serial", "none"]
+    : [...half.command, "-machine", "remote", ...diskArguments(image), ...object];
+  return stage.start({ name: "device process", command, given: link });
+}
+
+/** Without these QEMU makes devices and windows of its own accord. */
+const QEMU_WITHOUT_CONSOLES = ["-nodefaults", "-display", "none", "-monitor", "none"];
+
+/** `-cpu host` without what KVM offers and cannot set on some nested hosts: IA32_ARCH_CAPABILITIES. */
+function qemuVmm(): string[] {
+  return [
+    ...[QEMU, "-machine", "q35,accel=kvm", "-cpu", "host,-arch-capabilities", "-m", MEMORY],
+    // The device process maps guest RAM, so it has to be a file.
+    ...["-object", `memory-backend-memfd,id=mem,size=${MEMORY},share=on`, "-numa", "node,memdev=mem"],
+    ...[...QEMU_WITHOUT_CONSOLES, "-serial", "stdio", "-no-reboot"],
+  ];
+}
+
+function splitvmVmm(build: Build): string[] {
+  return [...build.command, "-machine", "q35,accel=kvm", "-m", MEMORY, "-serial", "stdio", "-no-reboot"];
+}

@@ -1,0 +1,82 @@
+/**
+ * Which threads and child processes there are (proc(5)).
+ *
+ * @module
+ */
+import { checked } from "../../src/ffi/errno.ts";
+import { pollFd, Ready } from "../../src/ffi/event.ts";
+import { closeFd, listDirectory, openFile, OpenFlags, readFd } from "../../src/ffi/file.ts";
+import { Signal } from "../../src/ffi/process.ts";
+import { syscalls } from "../../src/ffi/syscall.ts";
+
+const PR_SET_CHILD_SUBREAPER = 36;
+const P_PIDFD = 3;
+const WEXITED = 4;
+
+/** How long a process may take to end when what it serves has gone, in milliseconds. */
+const PATIENCE = 10_000;
+
+/** The text of a file below /proc, for which Deno's own functions would need every permission. Empty when it is not there. */
+function readProc(path: string): string {
+  let fd: number;
+  try {
+    fd = openFile(path, OpenFlags.O_RDONLY);
+  } catch {
+    return "";
+  }
+  try {
+    const piece = new Uint8Array(4096);
+    let text = "";
+    for (let length; (length = readFd(fd, piece)) > 0;) text += new TextDecoder().decode(piece.subarray(0, length));
+    return text;
+  } catch {
+    return ""; // ESRCH: the process ended meanwhile
+  } finally {
+    closeFd(fd);
+  }
+}
+
+/** The ids of a process's threads. */
+export function threadsOf(pid: number | "self"): number[] {
+  try {
+    return listDirectory(`/proc/${pid}/task`).map(Number);
+  } catch {
+    return [];
+  }
+}
+
+/** The ids of a process's children, those that ended and are not reaped included. */
+export function childrenOf(pid: number | "self"): number[] {
+  return threadsOf(pid)
+    .flatMap((thread) => readProc(`/proc/${pid}/task/${thread}/children`).split(" "))
+    .filter((text) => text.trim() !== "")
+    .map(Number);
+}
+
+/** A process's command line, for messages. */
+export function commandLineOf(pid: number): string {
+  return readProc(`/proc/${pid}/cmdline`).replaceAll("\0", " ").trim();
+}
+
+/** Makes processes whose parent ends children of this process, so that none of them gets out of sight. */
+export function adoptOrphans(adopt: boolean): void {
+  checked("prctl(PR_SET_CHILD_SUBREAPER)", syscalls().prctl(PR_SET_CHILD_SUBREAPER, adopt ? 1 : 0, 0, 0, 0));
+}
+
+/**
+ * Waits for the end of a child that nobody here spawned, and reaps it.
+ *
+ * @returns whether it ended by itself.
+ */
+export function reapOrphan(pid: number): boolean {
+  const pidfd = checked(`pidfd_open(${pid})`, syscalls().pidfd_open(pid, 0));
+  try {
+    const ended = pollFd(pidfd, Ready.IN, PATIENCE) !== 0;
+    if (!ended) checked("pidfd_send_signal", syscalls().pidfd_send_signal(pidfd, Signal.KILL, null, 0));
+    const info = new Uint8Array(128);
+    checked(`waitid(${pid})`, syscalls().waitid(P_PIDFD, pidfd, info, WEXITED, null));
+    return ended;
+  } finally {
+    closeFd(pidfd);
+  }
+}
