@@ -206,8 +206,18 @@ identify_disk:
         call    scsi_command
         say     `guest: INQUIRY, target 0 answers "`
         mov     esi, buffer + 8         ; vendor, product and revision (SPC-4, section 6.4.2)
-        mov     ecx, 28
-        call    print_text
+        mov     ecx, 8
+        call    print_field
+        mov     al, ' '
+        call    print_char
+        mov     esi, buffer + 16
+        mov     ecx, 16
+        call    print_field
+        mov     al, ' '
+        call    print_char
+        mov     esi, buffer + 32
+        mov     ecx, 4
+        call    print_field
         say     `"\n`
         ret
 

@@ -158,3 +158,17 @@ print_text:
 .done:
         popad
         ret
+
+; Prints the field of ECX characters at ESI without the spaces that fill it.
+print_field:
+        push    ecx
+.trim:
+        cmp     byte [esi + ecx - 1], ' '
+        jne     .print
+        loop    .trim
+        jmp     .done
+.print:
+        call    print_text
+.done:
+        pop     ecx
+        ret

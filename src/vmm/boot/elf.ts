@@ -79,6 +79,7 @@ export function isElf(image: Uint8Array): boolean {
  * @throws {BootImageError} when a header is not what an x86 executable has, or points outside the file.
  */
 export function readSegments(image: Uint8Array): ElfSegment[] {
+  if (image.length < LAYOUT[CLASS_32].header) throw new BootImageError("is an ELF file that ends inside its header");
   const elfClass = image[4];
   const layout = elfClass === CLASS_32 || elfClass === CLASS_64 ? LAYOUT[elfClass] : undefined;
   if (layout === undefined) throw new BootImageError(`is an ELF file of unknown class ${elfClass}`);
