@@ -176,7 +176,9 @@ export class Lsi53c895a implements PciDevice {
     this.#connection.restore(bus);
     this.#scripts.stop();
     this.#timers.cancel();
-    this.config.bytes.set(pci.config);
+    // Through the write masks: what identifies the function is not the state's to change.
+    this.config.reset();
+    pci.config.forEach((byte, offset) => this.config.write(offset, 1, byte));
     this.#chip.restore(chip);
     this.#chip.carry &= 1;
     if (this.#chip.wait > Wait.CONTINUE) this.#chip.wait = Wait.NONE;

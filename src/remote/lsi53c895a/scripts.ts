@@ -24,7 +24,7 @@ import { type ChipParts, longAddress, type ScriptsContext } from "./scripts_cont
 import type { ChipTimers } from "./timers.ts";
 import { transferControl } from "./transfer_control.ts";
 
-/** Cost of the first slices: an instruction costs 1, and so do {@linkcode BYTES_PER_COST} bytes moved. */
+/** Cost of the first slices: an instruction costs 1, and so do each {@linkcode BYTES_PER_COST} bytes of a move. */
 const MAX_SLICE = 10_000;
 /** Cost of a slice when SCRIPTS have long been spinning. */
 const MIN_SLICE = 128;
@@ -154,7 +154,7 @@ export class ScriptsProcessor implements ScriptsContext {
   }
 
   spend(bytes: number): boolean {
-    this.#budget -= bytes / BYTES_PER_COST;
+    this.#budget -= Math.max(1, bytes / BYTES_PER_COST);
     return this.#budget > 0;
   }
 
