@@ -172,7 +172,7 @@ const bootOrder: PropertyType<string> = {
 const BOOT_PROPERTIES = {
   order: withDefault(bootOrder, "cad", "order in which firmware tries drives"),
   menu: withDefault(bool, false, "firmware offers a menu"),
-  strict: withDefault(bool, false, "firmware tries nothing that was not named"),
+  strict: refused("it has a meaning beside bootindex= only"),
   once: refused("use order="),
 } satisfies Properties;
 

@@ -182,8 +182,8 @@ function firmwareFiles({ fw_cfg }: Arguments): FirmwareFileConfig[] {
 }
 
 function bootConfig({ boot }: Arguments): BootConfig {
-  const { order, menu, strict } = boot[0]?.value ?? parseProperties("-boot", OPTIONS.boot.argument.properties, []);
-  return { order, menu, strict };
+  const { order, menu } = boot[0]?.value ?? parseProperties("-boot", OPTIONS.boot.argument.properties, []);
+  return { order, menu };
 }
 
 /**

@@ -81,8 +81,6 @@ export interface BootConfig {
   readonly order: string;
   /** Firmware offers a boot menu. */
   readonly menu: boolean;
-  /** Firmware tries nothing but what was named. */
-  readonly strict: boolean;
 }
 
 /** A virtual machine. */

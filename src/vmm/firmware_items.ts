@@ -25,7 +25,6 @@ export function buildFirmwareItems(config: VmmConfig, ram: RamSplit, acpi: AcpiI
   for (const [name, data] of acpiFiles(acpi)) builder.file(name, data);
   // Without a display, SeaBIOS shows its screen on the serial port.
   if (config.serialPorts[0] !== undefined) builder.numberFile("etc/sercon-port", 2, Port.COM1);
-  if (config.boot.strict) builder.file("bootorder", new TextEncoder().encode("HALT\0"));
   for (const { name, source } of config.firmwareFiles) builder.file(name, contents(name, source));
   return builder.build();
 }

@@ -19,7 +19,7 @@ Deno.test("a VM without options has one CPU, 128 MiB, and COM1 on stdio", () => 
     debugConsoles: [],
     debugExit: undefined,
     firmwareFiles: [],
-    boot: { order: "cad", menu: false, strict: false },
+    boot: { order: "cad", menu: false },
     rtcBase: "utc",
     noReboot: false,
   });
@@ -39,7 +39,7 @@ Deno.test("the options of a whole VM arrive", () => {
     cpus: 4,
     cpuModel: "max",
     firmware: "bios.bin",
-    boot: { order: "cd", menu: true, strict: false },
+    boot: { order: "cd", menu: true },
     rtcBase: "localtime",
     noReboot: true,
     firmwareFiles: [
@@ -300,8 +300,8 @@ Deno.test("a firmware file has either a string or a host file, and a name of its
 });
 
 Deno.test("boot order is letters of drives, each once", () => {
-  assertEquals(vmm("-boot d").boot, { order: "d", menu: false, strict: false });
-  assertEquals(vmm("-boot c,menu,strict=on").boot, { order: "c", menu: true, strict: true });
+  assertEquals(vmm("-boot d").boot, { order: "d", menu: false });
+  assertEquals(vmm("-boot c,menu").boot, { order: "c", menu: true });
 });
 
 Deno.test("boot orders with unknown or repeated letters are refused", () => {

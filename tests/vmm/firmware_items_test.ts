@@ -20,7 +20,7 @@ const CONFIG: VmmConfig = {
   debugConsoles: [],
   debugExit: undefined,
   firmwareFiles: [],
-  boot: { order: "cad", menu: false, strict: false },
+  boot: { order: "cad", menu: false },
   rtcBase: "utc",
   noReboot: false,
 };
