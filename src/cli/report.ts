@@ -1,37 +1,9 @@
 /**
- * How errors reach the user: once, on one line, with the chain of causes.
+ * How errors reach the user: once, on one line of standard error.
  *
  * @module
  */
-
-/** Longest chain that is followed; a chain of causes can lead back into itself. */
-const LONGEST_CHAIN = 16;
-
-function message(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  if (error.message !== "") return error.message;
-  return error.name;
-}
-
-/** Whether the error tells of a mistake in the program rather than of the command line, an image or the host. */
-function isDefect(error: unknown): boolean {
-  return error instanceof TypeError || error instanceof ReferenceError || error instanceof RangeError;
-}
-
-/**
- * An error and its causes in one line: `cannot open disk.img: openat: ENOENT`. A cause whose message the error repeats is
- * left out, and line breaks become spaces.
- */
-export function errorChain(error: unknown): string {
-  const parts: string[] = [];
-  let next: unknown = error;
-  for (let length = 0; length < LONGEST_CHAIN && (length === 0 || next !== undefined); length++) {
-    const text = message(next).replace(/\s*[\r\n]+\s*/g, " ").trim();
-    if (!parts.at(-1)?.includes(text)) parts.push(text);
-    next = next instanceof Error ? next.cause : undefined;
-  }
-  return parts.join(": ");
-}
+import { describeError } from "../error_chain.ts";
 
 /** Whether SPLITVM_DEBUG=1 asks for stack traces. Without permission to look, it does not. */
 function wantsStack(): boolean {
@@ -42,8 +14,7 @@ function wantsStack(): boolean {
 
 /** Prints an error for the user. */
 export function reportError(error: unknown): void {
-  const internal = isDefect(error) ? "internal error: " : "";
-  console.error(`splitvm: ${internal}${errorChain(error)}`);
+  console.error(`splitvm: ${describeError(error)}`);
   if (wantsStack() && error instanceof Error) console.error(error.stack);
 }
 

@@ -10,7 +10,7 @@ import { closeFd, listDirectory, readFd, readLink } from "../../src/ffi/file.ts"
 import { Kvm } from "../../src/ffi/kvm.ts";
 import { type ChildProcess, type ExitStatus, Signal, spawn } from "../../src/ffi/process.ts";
 import { createSocketPair } from "../../src/ffi/socket.ts";
-import { errorChain } from "../../src/cli/report.ts";
+import { errorChain } from "../../src/error_chain.ts";
 import { SELF_ENVIRONMENT, selfCommand } from "../../src/vmm/self_command.ts";
 import {
   buildDemoDisk,

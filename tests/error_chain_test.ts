@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { errorChain } from "../../src/cli/report.ts";
+import { describeError, errorChain } from "../src/error_chain.ts";
 
 Deno.test("an error is told with its causes, outermost first", () => {
   const inner = new Error("openat: ENOENT");
@@ -32,4 +32,9 @@ Deno.test("what is no error is told as it is", () => {
 
 Deno.test("an error without a message is told by its name", () => {
   assertEquals(errorChain(new TypeError()), "TypeError");
+});
+
+Deno.test("a mistake of the program's own is called one", () => {
+  assertEquals(describeError(new TypeError("x is not a function")), "internal error: x is not a function");
+  assertEquals(describeError(new Error("no such image")), "no such image");
 });
