@@ -1,5 +1,6 @@
 /**
- * Wraps flat 32-bit code into the smallest ELF file that PVH boot loaders take: one segment to load, one note that names the entry point.
+ * Wraps flat 32-bit code into the smallest ELF file that PVH boot loaders take: one segment to load, one note that
+ * names the entry point.
  *
  * Sources: System V ABI (generic), chapters 4 and 5; Xen `xen/include/public/elfnote.h` (XEN_ELFNOTE_PHYS32_ENTRY).
  *

@@ -1,8 +1,8 @@
 /**
  * Assembles a PVH guest.
  *
- * The source ends with two symbols that say how it is to be loaded: `entry`, and `memory_end`, the end of the RAM that it uses; `org`
- * is the load address.
+ * The source ends with two symbols that say how it is to be loaded: `entry`, and `memory_end`, the end of the RAM that
+ * it uses; `org` is the load address.
  *
  * @module
  */

@@ -26,7 +26,7 @@ export interface AssembleOptions {
 export interface Assembly {
   /** The flat output, from the address of `org` on. */
   readonly bytes: Uint8Array<ArrayBuffer>;
-  /** Address of each label and value of each `equ`; local labels as `outer.local`. Only values that are safe integers. */
+  /** Address of each label and value of each `equ`; local labels as `outer.local`. Safe integers only. */
   readonly symbols: Map<string, number>;
 }
 

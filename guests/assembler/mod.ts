@@ -1,8 +1,8 @@
 /**
  * A small x86 assembler: the project's guests and the executable's entry stub are built by the project itself.
  *
- * It reads a subset of NASM's language (Intel operand order) and writes flat bytes. See `README.md` in this folder for what
- * the subset is.
+ * It reads a subset of NASM's language (Intel operand order) and writes flat bytes. See `README.md` in this folder for
+ * what the subset is.
  *
  * ```ts
  * import { assemble } from "./mod.ts";

@@ -19,7 +19,8 @@
  * | O | memory at a plain offset, without ModRM | | p | far pointer: offset and segment selector |
  * | A | far pointer in the instruction | | | none: an address, or data of any width |
  *
- * Besides, `AL AX DX CL 1 ES CS SS DS FS GS` stand for themselves, `rAX` for the accumulator of type v, `eAX` of type z.
+ * Besides, `AL AX DX CL 1 ES CS SS DS FS GS` stand for themselves, `rAX` for the accumulator of type v, `eAX` of type
+ * z.
  *
  * An encoding is the opcode's bytes (`+r`: plus a register's number), `/r` or `/0` to `/7` for ModRM.reg, and words:
  *

@@ -1,8 +1,8 @@
 /**
  * Comments, included files and macros: turns the source text into the lines that remain.
  *
- * A macro is `%macro name count` … `%endmacro`; in its body `%1` to `%9` are the arguments as written, and `%%name` is a
- * label of this one use.
+ * A macro is `%macro name count` … `%endmacro`; in its body `%1` to `%9` are the arguments as written, and `%%name` is
+ * a label of this one use.
  *
  * @module
  */

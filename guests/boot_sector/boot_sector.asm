@@ -1,12 +1,13 @@
 ; A boot disk for PC firmware: proves that int 13h reads and writes, and tells what happens on the first serial port.
 ;
-; The firmware loads the first sector to 0x7c00 and enters it in real mode with the drive's number in DL. That sector loads the ones
-; behind it, which read a text by LBA, a text by cylinder, head and sector, and a block of many sectors, write a sector, read it
-; back, and switch the machine off.
+; The firmware loads the first sector to 0x7c00 and enters it in real mode with the drive's number in DL. That sector
+; loads the ones behind it, which read a text by LBA, a text by cylinder, head and sector, and a block of many sectors,
+; write a sector, read it back, and switch the machine off.
 ;
 ; int 13h: Phoenix Enhanced Disk Drive Specification 3.0; functions 02h and 08h as the IBM PC/AT BIOS has them.
 ;
-; LBA_TEXT_SECTOR, CHS_TEXT_SECTOR, BLOCK_SECTOR, BLOCK_SECTORS and WRITE_SECTOR come from the builder, which also fills these sectors.
+; LBA_TEXT_SECTOR, CHS_TEXT_SECTOR, BLOCK_SECTOR, BLOCK_SECTORS and WRITE_SECTOR come from the builder, which also fills
+; these sectors.
 
 bits 16
 org 0x7c00

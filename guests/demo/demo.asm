@@ -1,13 +1,14 @@
-; The demo guest: finds an LSI 53C895A on PCI, makes it read and write sectors of the disk behind it, and tells what happens.
+; The demo guest: finds an LSI 53C895A on PCI, makes it read and write sectors of the disk behind it, and tells what
+; happens.
 ;
-; There is no operating system and no firmware under this program. It is entered by PVH (32-bit protected mode, flat segments,
-; paging off), so everything that a BIOS does for PCI devices, it does itself:
+; There is no operating system and no firmware under this program. It is entered by PVH (32-bit protected mode, flat
+; segments, paging off), so everything that a BIOS does for PCI devices, it does itself:
 ;
 ;   1. find the controller by its vendor and device number;
 ;   2. size its base address registers, give them addresses, switch decoding and bus mastering on;
 ;   3. lead its interrupt pin through the chipset's router and the IOAPIC to a vector;
-;   4. hand SCSI commands to the controller's SCRIPTS processor, which runs the bus protocol from a program in RAM (scripts.asm),
-;      and sleep in HLT until its interrupt.
+;   4. hand SCSI commands to the controller's SCRIPTS processor, which runs the bus protocol from a program in RAM
+;      (scripts.asm), and sleep in HLT until its interrupt.
 ;
 ; READ_SECTOR and WRITE_SECTOR come from the builder, which also makes the disk.
 
@@ -45,15 +46,9 @@ entry:
 
 ; Leaves the controller's configuration address in [controller].
 find_controller:
-        mov     ebp, PCI_ENABLE
-.slot:
-        mov     eax, PCI_ID
-        call    config_read
-        cmp     eax, LSI53C895A_ID
-        je      .found
-        add     ebp, 1 << 11
-        cmp     ebp, PCI_ENABLE | 32 << 11
-        jb      .slot
+        mov     eax, LSI53C895A_ID
+        call    find_function
+        jnc     .found
         fail    `no lsi53c895a (1000:0012) on PCI bus 0`
 .found:
         mov     [controller], ebp
@@ -87,18 +82,20 @@ interrupt_pin:
 .none:
         fail    `the controller has no interrupt pin`
 
-; Gives each base address register an address of its own (PCI 3.0, section 6.2.5.1), aligned to its size, and enables decoding.
+; Gives each base address register an address of its own, and enables decoding and bus mastering. The first one in
+; memory space holds the operating registers.
 place_bars:
         mov     ebp, [controller]
         mov     ebx, PCI_BAR0
 .bar:
-        mov     eax, ebx
-        mov     ecx, 0xffffffff
-        call    config_write
-        call    config_read
-        test    eax, eax
-        jz      .next
         call    place_bar
+        jecxz   .next
+        call    print_bar
+        test    edx, edx
+        jnz     .next
+        cmp     dword [registers], 0
+        jne     .next
+        mov     [registers], eax
 .next:
         add     ebx, 4
         cmp     ebx, PCI_BAR0 + 6 * 4
@@ -111,61 +108,37 @@ place_bars:
 .no_registers:
         fail    `the controller has no memory BAR`
 
-; Places the register EBX, which read EAX after all-ones were written.
-place_bar:
+; Prints what place_bar found out.
+print_bar:
+        pushad
+        mov     esi, eax
         say     `guest:   BAR`
-        push    eax
         lea     eax, [ebx - PCI_BAR0]
         shr     eax, 2
         call    print_decimal
-        pop     eax
-        mov     edi, next_memory
-        mov     edx, 0xf                ; bits that are no address: 4 in memory space, 2 in I/O space
-        test    al, 1
-        jz      .size
-        mov     edi, next_io
-        mov     edx, 0x3
-        or      eax, 0xffff0000         ; the upper half may be read-only zero in I/O space
-.size:
-        not     edx
-        and     eax, edx
-        neg     eax
-        mov     esi, eax
         say     `: `
-        call    print_decimal
-        cmp     edi, next_io
-        je      .io
-        say     ` bytes of memory at 0x`
-        jmp     .place
-.io:
-        say     ` bytes of I/O at 0x`
-.place:
-        lea     ecx, [esi-1]
-        mov     eax, [edi]
-        add     eax, ecx
-        not     ecx
-        and     eax, ecx
-        mov     ecx, eax                ; the first multiple of the size that is free
-        add     eax, esi
-        mov     [edi], eax
-        mov     eax, ebx
-        call    config_write
         mov     eax, ecx
+        call    print_decimal
+        test    edx, edx
+        jz      .memory
+        say     ` bytes of I/O`
+        jmp     .address
+.memory:
+        say     ` bytes of memory`
+.address:
+        say     ` at 0x`
+        mov     eax, esi
         mov     cl, 8
         call    print_hex
         say     `\n`
-        cmp     edi, next_io
-        je      .placed
-        cmp     dword [registers], 0    ; the first memory BAR holds the operating registers
-        jne     .placed
-        mov     [registers], eax
-.placed:
+        popad
         ret
 
 ; Leads the controller's interrupt pin to DISK_VECTOR.
 ;
 ; q35's wiring: pin p of slot s (below 25) arrives at PIRQ E + (s + p) mod 4, and PIRQ A to H at IOAPIC inputs 16 to 23.
-; PIRQx_ROUT could lead a PIRQ to the legacy PICs instead; bit 7 keeps it away from them (ICH9 data sheet, 13.1.7 and 13.1.9).
+; PIRQx_ROUT could lead a PIRQ to the legacy PICs instead; bit 7 keeps it away from them (ICH9 data sheet, 13.1.7 and
+; 13.1.9).
 route_pin:
         mov     ebp, LPC_BRIDGE
         mov     ecx, 0x80808080
@@ -278,10 +251,6 @@ controller:
         dd      0
 registers:
         dd      0                       ; address of the controller's operating registers
-next_io:
-        dd      0xd000
-next_memory:
-        dd      0xe0000000
 
 image_end:
 idt             equ (image_end + 15) & ~15

@@ -80,8 +80,8 @@ disk_interrupt:
         pop     eax
         interrupt_return
 
-; Carries out the command at ESI (data length, command length, command), with the data in `buffer`. Returns only on success:
-; a unit attention is reported and the command repeated, anything else ends the guest.
+; Carries out the command at ESI (data length, command length, command), with the data in `buffer`. Returns only on
+; success: a unit attention is reported and the command repeated, anything else ends the guest.
 scsi_command:
         mov     ebp, MAX_ATTEMPTS
 .attempt:

@@ -22,7 +22,7 @@ export const DemoDisk = {
   MESSAGE: "Written by the guest, through SCRIPTS and DMA",
 } as const;
 
-/** What the guest prints last when all went well begins with this; a failure prints a line with {@linkcode DEMO_FAILURE}. */
+/** What the guest prints last when all went well begins with this. */
 export const DEMO_SUCCESS = "guest: done after ";
 /** Stands before the reason in the line that tells of a failure. */
 export const DEMO_FAILURE = "guest: FAILED: ";

@@ -1,8 +1,8 @@
 ; The SCRIPTS program: the SCSI bus protocol of an initiator, as the controller's own processor runs it from guest RAM.
 ;
-; LSI53C895A PCI to Ultra2 SCSI Controller technical manual, chapter 5 (SCSI SCRIPTS Instruction Set). An instruction is two
-; dwords; here its first is spelled with the names that the manual's assembler has. What is moved where stands in a table at DSA
-; ("table indirect"), so that the program itself never changes.
+; LSI53C895A PCI to Ultra2 SCSI Controller technical manual, chapter 5 (SCSI SCRIPTS Instruction Set). An instruction is
+; two dwords; here its first is spelled with the names that the manual's assembler has. What is moved where stands in a
+; table at DSA ("table indirect"), so that the program itself never changes.
 
 ; Bus phases, bits 26 to 24 of moves and comparisons
 DATA_OUT        equ 0 << 24

@@ -1,4 +1,5 @@
-; Segments, exceptions and interrupts of a 32-bit guest: flat GDT, IDT, local APIC and IOAPIC. Needs serial.asm and power.asm.
+; Segments, exceptions and interrupts of a 32-bit guest: flat GDT, IDT, local APIC and IOAPIC. Needs serial.asm and
+; power.asm.
 ;
 ; Intel SDM volume 3: chapter 3 (descriptors), 6 (interrupts), 10 (local APIC); Intel 82093AA data sheet (IOAPIC).
 
@@ -26,8 +27,8 @@ PIC_SLAVE_DATA  equ 0xa1
 TIMER_VECTOR    equ 0x41
 SPURIOUS_VECTOR equ 0xff
 
-; IRET for an interrupt at the same privilege level. KVM's instruction emulator, which runs kernel code where the processor cannot
-; virtualize it, knows IRET in real mode only, but RETF in all modes.
+; IRET for an interrupt at the same privilege level. KVM's instruction emulator, which runs kernel code where the
+; processor cannot virtualize it, knows IRET in real mode only, but RETF in all modes.
 %macro interrupt_return 0
         push    dword [esp+8]           ; EFLAGS; below are EIP and CS
         popfd
@@ -126,8 +127,8 @@ route_interrupt:
         popad
         ret
 
-; Sleeps until the byte at ESI is not zero, for EAX ticks of the local APIC's timer at most; CF is set when that was too short.
-; Interrupts are off before and after.
+; Sleeps until the byte at ESI is not zero, for EAX ticks of the local APIC's timer at most; CF is set when that was too
+; short. Interrupts are off before and after.
 sleep_until:
         mov     byte [timed_out], 0
         mov     [LAPIC_COUNT], eax

@@ -1,7 +1,8 @@
 ; Power-off by ACPI, on a q35 machine. Needs serial.asm and pci.asm.
 ;
-; Intel ICH9 data sheet: 13.1.3 (PMBASE), 13.1.4 (ACPI_CNTL), 13.8.3.3 (PM1_CNT); the ACPI specification, section 4.8.3.2.1, has
-; SLP_EN and SLP_TYP. No firmware ran, so nobody but the guest may have given the power management block its ports.
+; Intel ICH9 data sheet: 13.1.3 (PMBASE), 13.1.4 (ACPI_CNTL), 13.8.3.3 (PM1_CNT); the ACPI specification, section
+; 4.8.3.2.1, has SLP_EN and SLP_TYP. No firmware ran, so nobody but the guest may have given the power management block
+; its ports.
 
 LPC_BRIDGE      equ PCI_ENABLE | 31 << 11
 ICH9_LPC_ID     equ 0x29188086
@@ -12,7 +13,8 @@ PM_BASE         equ 0x600
 PM1_CNT         equ PM_BASE + 4
 SLP_EN          equ 1 << 13             ; with SLP_TYP 0, which this machine has for S5
 
-; QEMU's isa-debug-exit: a write ends the machine with the exit status (value << 1) | 1. Where it is absent, nothing happens.
+; QEMU's isa-debug-exit: a write ends the machine with the exit status (value << 1) | 1. Where it is absent, nothing
+; happens.
 DEBUG_EXIT      equ 0x501
 
 ; Says why the guest cannot go on, and ends the machine.

@@ -1,8 +1,8 @@
 /**
  * The guest's memory map as firmware and boot loaders hand it over: the e820 table.
  *
- * Sources: ACPI specification 6.4, section 15 (types and rules); Linux `arch/x86/include/uapi/asm/e820.h` for the packed form,
- * which QEMU's fw_cfg file `etc/e820` shares.
+ * Sources: ACPI specification 6.4, section 15 (types and rules); Linux `arch/x86/include/uapi/asm/e820.h` for the
+ * packed form, which QEMU's fw_cfg file `etc/e820` shares.
  *
  * @module
  */
@@ -43,8 +43,8 @@ const RESERVED_AT_TOP: E820Entry = {
 };
 
 /**
- * The map that firmware starts from (fw_cfg `etc/e820`): all RAM, and what firmware cannot find out. Firmware itself takes out the
- * legacy hole, its own data and the ACPI tables.
+ * The map that firmware starts from (fw_cfg `etc/e820`): all RAM, and what firmware cannot find out. Firmware itself
+ * takes out the legacy hole, its own data and the ACPI tables.
  */
 export function firmwareE820(ram: RamSplit): E820Entry[] {
   const entries: E820Entry[] = [

@@ -7,7 +7,7 @@
 import type { GuestMemory } from "../../device/guest_memory.ts";
 import { type E820Entry, E820Type } from "../e820.ts";
 
-/** A kernel, initrd or firmware image that cannot be used. The message continues a sentence that starts with the file's name. */
+/** A kernel, initrd or firmware image that cannot be used. The message goes on after the file's name: `has …`, `is …`. */
 export class BootImageError extends Error {
   override name = "BootImageError";
 }
@@ -33,8 +33,8 @@ export interface AddressRange {
 }
 
 /**
- * Where boot loaders put their own data: in conventional memory, above the real-mode vectors and the BIOS data area, and below
- * any kernel. Guests are told through pointers, so the choice is free.
+ * Where boot loaders put their own data: in conventional memory, above the real-mode vectors and the BIOS data area,
+ * and below any kernel. Guests are told through pointers, so the choice is free.
  */
 export const BootLayout = {
   GDT: 0x500,

@@ -100,7 +100,8 @@ export function isBzImage(image: Uint8Array): boolean {
  * Loads a 64-bit Linux kernel.
  *
  * @param image The bzImage; may be hostile.
- * @returns The state of the boot processor: long mode over an identity map of the first 4 GiB, RSI points at `boot_params`.
+ * @returns The state of the boot processor: long mode over an identity map of the first 4 GiB, RSI points at
+ * `boot_params`.
  * @throws {BootImageError} See {@linkcode loadKernel}.
  */
 export function loadBzImage(image: Uint8Array, request: BootRequest): InitialCpuState {

@@ -1,8 +1,8 @@
 /**
  * The registers that a vCPU starts with when a kernel is booted without firmware.
  *
- * Plain data, in the terms of the Intel SDM, volume 3: the machine turns it into KVM_SET_SREGS and KVM_SET_REGS. Registers
- * that are not named here are zero.
+ * Plain data, in the terms of the Intel SDM, volume 3: the machine turns it into KVM_SET_SREGS and KVM_SET_REGS.
+ * Registers that are not named here are zero.
  *
  * @module
  */

@@ -1,5 +1,6 @@
 /**
- * Where a firmware image goes: it ends at 4 GiB, where the processor's reset vector is, and its last part appears again below 1 MiB.
+ * Where a firmware image goes: it ends at 4 GiB, where the processor's reset vector is, and its last part appears again
+ * below 1 MiB.
  *
  * @module
  */

@@ -1,5 +1,6 @@
 /**
- * The PVH boot protocol: an ELF kernel is entered in 32-bit protected mode with a pointer to a description of the machine.
+ * The PVH boot protocol: an ELF kernel is entered in 32-bit protected mode with a pointer to a description of the
+ * machine.
  *
  * Sources: Xen `docs/misc/pvh.pandoc` (entry state), `xen/include/public/arch-x86/hvm/start_info.h` (structures) and
  * `xen/include/public/elfnote.h` (the note).
