@@ -18,14 +18,12 @@ export interface BlockDevice {
   readonly readOnly: boolean;
   /** Whether written data may sit in a volatile cache until {@linkcode flush}: false for `cache=writethrough`. */
   readonly writeCache: boolean;
-  /** Whether {@linkcode discard} gives space back; else it succeeds without effect. */
-  readonly canDiscard: boolean;
   read(offset: number, into: Uint8Array, done: BlockCompletion): void;
   /** With `fua`, the data are on stable storage before `done`. */
   write(offset: number, from: Uint8Array, fua: boolean, done: BlockCompletion): void;
   /** Everything written and completed before is on stable storage before `done`. */
   flush(done: BlockCompletion): void;
-  /** The range's contents are not needed any more. */
+  /** The range's contents are not needed any more. An image that keeps its space succeeds without effect. */
   discard(offset: number, length: number, done: BlockCompletion): void;
   /** The range reads as zeroes afterwards; with `unmap` it may give its space back. */
   writeZeroes(offset: number, length: number, unmap: boolean, done: BlockCompletion): void;

@@ -162,10 +162,11 @@ class RawImage implements BlockDevice {
   readonly size: number;
   readonly readOnly: boolean;
   readonly writeCache: boolean;
-  readonly canDiscard: boolean;
   readonly #image: OpenImage;
   readonly #io: RawIo;
   readonly #ignoreFlush: boolean;
+  /** Whether what the guest discards is given back to the host. */
+  readonly #mayDiscard: boolean;
   #closed = false;
 
   constructor(image: OpenImage, io: RawIo, policy: CachePolicy, discard: boolean) {
@@ -175,7 +176,7 @@ class RawImage implements BlockDevice {
     this.size = Math.ceil(image.end / SECTOR) * SECTOR;
     this.readOnly = image.readOnly;
     this.writeCache = policy.writeCache;
-    this.canDiscard = discard && !image.readOnly;
+    this.#mayDiscard = discard && !image.readOnly;
   }
 
   read(offset: number, into: Uint8Array, done: BlockCompletion): void {
@@ -198,7 +199,7 @@ class RawImage implements BlockDevice {
 
   discard(offset: number, length: number, done: BlockCompletion): void {
     this.#check(offset, length);
-    if (!this.canDiscard || length === 0) return done();
+    if (!this.#mayDiscard || length === 0) return done();
     this.#change("discard", offset, length, done, () => this.#giveBack(offset, length));
   }
 
@@ -206,7 +207,7 @@ class RawImage implements BlockDevice {
     this.#check(offset, length);
     if (length === 0) return done();
     this.#change("zero", offset, length, done, () => {
-      if (!this.#zeroByHost(offset, length, unmap && this.canDiscard)) this.#zeroByWriting(offset, length);
+      if (!this.#zeroByHost(offset, length, unmap && this.#mayDiscard)) this.#zeroByWriting(offset, length);
     });
   }
 

@@ -38,7 +38,7 @@ export function serviceActionIn16(disk: DiskModel, task: Task): Steps<Outcome> |
   data.setBigUint64(0, BigInt(disk.blocks - 1));
   data.setUint32(8, disk.blockSize);
   data.setUint8(13, disk.physicalExponent);
-  data.setUint8(14, disk.drive.canDiscard ? 0x80 : 0); // LBPME; LBPRZ clear: unmapped blocks read as anything
+  data.setUint8(14, disk.drive.readOnly ? 0 : 0x80); // LBPME; LBPRZ clear: unmapped blocks read as anything
   return task.reply(new Uint8Array(data.buffer), u32be(task.cdb, 10));
 }
 

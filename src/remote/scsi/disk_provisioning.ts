@@ -13,7 +13,6 @@ const UNMAP_DESCRIPTOR = 16;
 
 /** UNMAP (SBC-3, section 5.28). */
 export function unmap(disk: DiskModel, task: Task): Steps<Outcome> | Outcome {
-  if (!disk.drive.canDiscard) return SenseCode.INVALID_COMMAND_OPERATION_CODE; // LBPU is clear then
   if ((task.cdb[1] & 0x01) !== 0) return invalidCdbField(1, 0); // ANCHOR
   const length = u16be(task.cdb, 7);
   const refusal = checkWritable(disk);
@@ -64,7 +63,6 @@ export function writeSame(disk: DiskModel, task: Task): Steps<Outcome> | Outcome
   const range = blockRange(cdb);
   if ((cdb[1] & WriteSame.WRPROTECT) !== 0) return invalidCdbField(1, 7);
   if ((cdb[1] & WriteSame.ANCHOR) !== 0) return invalidCdbField(1, 4);
-  if ((cdb[1] & WriteSame.UNMAP) !== 0 && !disk.drive.canDiscard) return invalidCdbField(1, 3);
   if ((cdb[1] & WriteSame.OBSOLETE) !== 0) return invalidCdbField(1, 2);
   if ((cdb[1] & WriteSame.NDOB) !== 0 && !long) return invalidCdbField(1, 0);
   // Zero would mean "to the end of the medium", which WSNZ of the Block Limits page rules out.

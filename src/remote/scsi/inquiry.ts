@@ -121,7 +121,7 @@ function blockLimits(disk: DiskModel): Uint8Array {
   page.setUint8(0, 0x01); // WSNZ
   page.setUint16(2, 2 ** disk.physicalExponent); // OPTIMAL TRANSFER LENGTH GRANULARITY
   page.setUint32(4, inBlocks(Limit.TRANSFER)); // MAXIMUM TRANSFER LENGTH
-  if (disk.drive.canDiscard) {
+  if (!disk.drive.readOnly) {
     page.setUint32(16, inBlocks(Limit.UNMAP)); // MAXIMUM UNMAP LBA COUNT
     page.setUint32(20, Limit.UNMAP_DESCRIPTORS);
     // File systems give back pages; smaller holes are only zeroed.
@@ -138,8 +138,11 @@ function blockDeviceCharacteristics(disk: DiskModel): Uint8Array {
   return new Uint8Array(page.buffer);
 }
 
-/** Logical Block Provisioning (SBC-3, section 6.6.4): thin where the image can give space back, else full. */
+/**
+ * Logical Block Provisioning (SBC-3, section 6.6.4): thin. Whether an image gives the space back is the host's business; as on QEMU's disks,
+ * a guest need not know.
+ */
 function logicalBlockProvisioning(disk: DiskModel): Uint8Array {
   const LBPU = 0x80, LBPWS = 0x40, LBPWS10 = 0x20, THIN = 2;
-  return disk.drive.canDiscard ? Uint8Array.of(0, LBPU | LBPWS | LBPWS10, THIN, 0) : Uint8Array.of(0, 0, 0, 0);
+  return disk.drive.readOnly ? Uint8Array.of(0, 0, 0, 0) : Uint8Array.of(0, LBPU | LBPWS | LBPWS10, THIN, 0);
 }

@@ -41,7 +41,7 @@ Deno.test("SBC-3 5.16, READ CAPACITY (16) adds physical blocks and provisioning"
   assertEquals([...data.subarray(0, 16)], [...be(2047, 8), ...be(512, 4), 0, 3, 0x80, 0]);
   assertEquals(data.length, 32);
   assertEquals(good(readCapacity16(12)), data.slice(0, 12));
-  assertEquals(rig({ canDiscard: false }).good(readCapacity16())[14], 0);
+  assertEquals(rig({ readOnly: true }).good(readCapacity16())[14], 0);
 });
 
 Deno.test("SBC-3 5.15, a capacity over 32 bits is all-ones in READ CAPACITY (10) and exact in (16)", () => {

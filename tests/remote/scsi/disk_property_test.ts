@@ -70,7 +70,6 @@ Deno.test("any CDB with any data ends with GOOD or CHECK CONDITION and moves no 
     deferred: fc.boolean(),
     readOnly: fc.boolean(),
     writeCache: fc.boolean(),
-    canDiscard: fc.boolean(),
   });
   fc.assert(
     fc.property(options, cdbs, fc.uint8Array({ maxLength: 64 }), (how, cdb, out) => {

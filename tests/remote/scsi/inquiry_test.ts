@@ -98,9 +98,9 @@ Deno.test("SBC-3 6.6.2, page B1h says how the medium turns", () => {
   assertEquals([data.length, data[4], data[5]], [64, 0, 1]);
 });
 
-Deno.test("SBC-3 6.6.4, page B2h: thin provisioning where the image can give space back, none where it cannot", () => {
+Deno.test("SBC-3 6.6.4, page B2h: thin provisioning of a disk that can be written, none of one that cannot", () => {
   assertEquals([...rig().good(vpd(0xb2)).subarray(4)], [0, 0xe0, 2, 0]);
-  const { good } = rig({ canDiscard: false });
+  const { good } = rig({ readOnly: true });
   assertEquals([...good(vpd(0xb2)).subarray(4)], [0, 0, 0, 0]);
   assertEquals([...good(vpd(0xb0)).subarray(20, 28)], new Array(8).fill(0), "UNMAP limits of 0: not supported");
 });

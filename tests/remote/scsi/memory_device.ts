@@ -11,8 +11,6 @@ export interface MemoryDeviceOptions {
   readonly readOnly?: boolean;
   /** @default {true} */
   readonly writeCache?: boolean;
-  /** @default {true} */
-  readonly canDiscard?: boolean;
 }
 
 /** An image in memory, whose requests complete when a test wants them to. */
@@ -20,7 +18,6 @@ export class MemoryDevice implements BlockDevice {
   readonly size: number;
   readonly readOnly: boolean;
   readonly writeCache: boolean;
-  readonly canDiscard: boolean;
   readonly deferred: boolean;
   readonly bytes: Uint8Array;
   /** Every request, in the order of submission. */
@@ -35,7 +32,6 @@ export class MemoryDevice implements BlockDevice {
     this.bytes = new Uint8Array(size);
     this.readOnly = options.readOnly ?? false;
     this.writeCache = options.writeCache ?? true;
-    this.canDiscard = options.canDiscard ?? true;
     this.deferred = options.deferred ?? false;
   }
 
