@@ -117,6 +117,7 @@ function matchOperand(
   if (code === "1") return operand.kind === "immediate" && operand.value(context.scope) === 1n ? undefined : mismatch;
   switch (operand.kind) {
     case "register":
+      if (code[0] === "Z" && operand.register.number === 0 && form.flags.has("other")) return mismatch;
       return matchRegister(code, operand.register, context.bits) ? undefined : mismatch;
     case "memory":
       return "EMO".includes(code[0]) ? matchMemory(form, index, operand, operands) : mismatch;

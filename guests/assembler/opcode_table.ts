@@ -28,6 +28,7 @@
  * - `a16 a32 a64`: likewise, the address size
  * - `d64`: in 64-bit mode the operand size is 64 without REX.W, and 32 does not exist (volume 1, section 3.6.1)
  * - `i64`: not in 64-bit mode; `only64`: only there
+ * - `other`: the register in the opcode is not the accumulator (`90` is NOP, which leaves RAX's upper half alone)
  * - `far`: the memory operand must say `far`
  * - `any`: a memory operand needs no width written, because no other form of the instruction would fit
  *
@@ -147,6 +148,8 @@ const DATA_TRANSFER = [
   "lss Gz,Mp : 0F B2 /r",
   "lfs Gz,Mp : 0F B4 /r",
   "lgs Gz,Mp : 0F B5 /r",
+  "xchg rAX,Zv : 90+r other",
+  "xchg Zv,rAX : 90+r other",
   "xchg Eb,Gb : 86 /r",
   "xchg Gb,Eb : 86 /r",
   "xchg Ev,Gv : 87 /r",

@@ -206,9 +206,17 @@ function addRegister(terms: Terms, register: Register, body: readonly Token[], h
   }
 }
 
-/** The stack pointer can be a base but no index (SDM volume 2, table 2-3), so the two change places if need be. */
+/**
+ * The stack pointer can be a base but no index (SDM volume 2, table 2-3), so the two change places if need be. Twice a
+ * register is shorter as a sum, because an index without a base takes a 32-bit displacement; but (r)bp as a base would
+ * change the default segment.
+ */
 function orderRegisters({ base, index, scale }: Terms) {
-  if (index?.number === 4 && index.width > 16 && scale === 1) return { base: index, index: base, scale };
+  if (index === undefined || index.width === 16) return { base, index, scale };
+  if (index.number === 4 && scale === 1) return { base: index, index: base, scale };
+  if (base === undefined && scale === 2 && index.number !== 4 && index.number !== 5) {
+    return { base: index, index, scale: 1 };
+  }
   return { base, index, scale };
 }
 

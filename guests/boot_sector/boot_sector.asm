@@ -329,4 +329,4 @@ message:
 
         times (512 - ($-$$) % 512) % 512 db 0
 STAGE2_SECTORS  equ ($ - stage2) / 512
-buffer          equ ($ + 15) & ~15
+buffer          equ $

@@ -252,7 +252,8 @@ controller:
 registers:
         dd      0                       ; address of the controller's operating registers
 
+align 16, db 0
 image_end:
-idt             equ (image_end + 15) & ~15
+idt             equ image_end
 buffer          equ idt + 256 * 8
 memory_end      equ buffer + 512 + STACK_SIZE

@@ -22,7 +22,7 @@ JUMP            equ 0x80080000          ; section 5.6
 JUMP_WHEN       equ 0x800b0000          ; … when the next phase is
 JUMP_IF         equ 0x800a0000          ; … if the phase is
 JUMP_IF_BYTE    equ 0x800c0000          ; … if the last first byte moved was
-INT             equ 0x98080000          ; stops, interrupts; the second dword appears in DSPS
+INTERRUPT       equ 0x98080000          ; stops, interrupts; the second dword appears in DSPS
 
 ; Values of DSPS
 DONE            equ 0x600d
@@ -47,7 +47,7 @@ scripts:
         dd      JUMP_IF | DATA_OUT, .data_out
         dd      JUMP_IF | STATUS, .status
         dd      JUMP_IF | MSG_IN, .message_in
-        dd      INT, BAD_PHASE
+        dd      INTERRUPT, BAD_PHASE
 .data_in:
         dd      MOVE_FROM | DATA_IN, table.data - table
         dd      JUMP, .phase
@@ -63,7 +63,7 @@ scripts:
         dd      JUMP_IF_BYTE | DISCONNECT, .disconnect
         dd      JUMP_IF_BYTE | SAVE_POINTERS, .acknowledge
         dd      JUMP_IF_BYTE | RESTORE_POINTERS, .acknowledge
-        dd      INT, BAD_MESSAGE
+        dd      INTERRUPT, BAD_MESSAGE
 .acknowledge:
         dd      CLEAR_ACK, 0
         dd      JUMP, .phase
@@ -77,12 +77,12 @@ scripts:
         dd      CLEAR_ACK, 0
         dd      JUMP, .phase
 .not_reselected:
-        dd      INT, BAD_RESELECTION
+        dd      INTERRUPT, BAD_RESELECTION
 .complete:
         dd      EXPECT_DISCONNECT, 0
         dd      CLEAR_ACK, 0
         dd      WAIT_DISCONNECT, 0
-        dd      INT, DONE
+        dd      INTERRUPT, DONE
 
 ; What DSA points at: the target, then pairs of a count and an address.
 table:

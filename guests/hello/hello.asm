@@ -18,5 +18,6 @@ entry:
         say     `hello from the guest\n`
         jmp     power_off
 
+align 16, db 0
 image_end:
-memory_end      equ (image_end + STACK_SIZE + 15) & ~15
+memory_end      equ image_end + STACK_SIZE

@@ -103,5 +103,6 @@ read_configuration:
         mov     eax, PCI_ID
         jmp     config_read
 
+align 16, db 0
 image_end:
-memory_end      equ (image_end + STACK_SIZE + 15) & ~15
+memory_end      equ image_end + STACK_SIZE
