@@ -111,15 +111,12 @@ function lpcBridge({ serialPorts, keyboard = false }: AcpiMachine): Term {
   );
 }
 
-/** Ports of the chipset itself that no other device of this table has. */
+/**
+ * Ports of the chipset itself, so that nobody puts BARs there. Those below 0x100 are on every PC and are left out: a Linux that is
+ * started without firmware, whose I/O BARs are all 0 still, would complain of a conflict with each.
+ */
 function chipsetPorts(): Term {
-  const ports = [
-    ioPorts(Port.NMI_STATUS, 1),
-    ioPorts(Port.SYSTEM_CONTROL_A, 1),
-    ioPorts(Port.APM, PortCount.APM),
-    ioPorts(Port.PM_BASE, PortCount.PM),
-  ];
-  return isaDevice("MRES", "PNP0C02", ports, 1);
+  return isaDevice("MRES", "PNP0C02", [ioPorts(Port.PM_BASE, PortCount.PM)], 1);
 }
 
 function keyboardDevice(): Term {
