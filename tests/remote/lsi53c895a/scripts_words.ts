@@ -46,6 +46,11 @@ export function moveTable(phase: number, offset: number): number[] {
   return [u32(0x18000000 | (phase << 24)), u32(offset & 0xffffff)];
 }
 
+/** CHMOV FROM offset, WHEN phase. */
+export function chainedTable(phase: number, offset: number): number[] {
+  return [u32(0x10000000 | (phase << 24)), u32(offset & 0xffffff)];
+}
+
 /** SELECT [ATN] id, alternative. */
 export function select(id: number, alternative = 0, { attention = true, relative = false } = {}): number[] {
   const flags = (attention ? 0x01000000 : 0) | (relative ? 0x04000000 : 0);
