@@ -242,8 +242,8 @@ export class BlockMove {
   }
 
   /**
-   * The target asks for another phase: a jump where the driver has enabled that for this kind of phase (CCNTL0), else an
-   * interrupt. Which jump address is taken depends on the phase that the instruction was for.
+   * The target asks for another phase: a jump where the driver has enabled that for this kind of phase (CCNTL0), else
+   * an interrupt. Which jump address is taken depends on the phase that the instruction was for.
    */
   #mismatch(wanted: number): void {
     const { file } = this.#context;

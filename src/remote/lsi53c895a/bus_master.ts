@@ -1,8 +1,9 @@
 /**
  * The chip as a PCI bus master: DMA to guest RAM, and the internal cycles that reach its own registers and SCRIPTS RAM.
  *
- * Drivers load SCRIPTS into the on-chip RAM and let them move data to and from operating registers by their PCI addresses.
- * Such accesses never leave the chip (manual, section 2.2.2), so they are served here and work without bus mastering.
+ * Drivers load SCRIPTS into the on-chip RAM and let them move data to and from operating registers by their PCI
+ * addresses. Such accesses never leave the chip (manual, section 2.2.2), so they are served here and work without bus
+ * mastering.
  *
  * @module
  */

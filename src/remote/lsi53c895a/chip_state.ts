@@ -39,6 +39,8 @@ const FIELDS = {
   stackedDstat: "u8",
   stackedSist0: "u8",
   stackedSist1: "u8",
+  /** Level of the interrupt pin. */
+  pinAsserted: "bool",
   /** Nanoseconds until the general purpose timer expires; negative when it is not running. Filled in by `save`. */
   generalTimer: "f64",
 } as const;
@@ -55,12 +57,13 @@ export const PciState = defineState("lsi53c895a.pci", 1, { config: bytes(0x100) 
 /** Most commands that the adapter keeps track of at a time; a target answers TASK SET FULL to one more. */
 export const MAX_PROCESSES = 1024;
 
-/** Bytes of one command in {@linkcode BusState}'s `processes`: id, lun, queued, tag, flags, status, and two reserved. */
+/** Bytes of one command in {@linkcode BusState}'s `processes`: target, lun, tag, flags, status, and three reserved. */
 export const PROCESS_SIZE = 8;
 
 /** The SCSI bus and the commands on it. */
 export const BusState = defineState("lsi53c895a.bus", 1, {
   connected: "bool",
+  reselected: "bool",
   selecting: "bool",
   target: "u8",
   /** The logical unit; 0xff before IDENTIFY. */
@@ -70,8 +73,9 @@ export const BusState = defineState("lsi53c895a.bus", 1, {
   tag: "u8",
   disconnectPrivilege: "bool",
   attention: "bool",
-  messageOutExpected: "bool",
-  /** The phase that SSTAT1 has latched is in the register file; this is what follows the message bytes. */
+  /** Whether a target that was selected without ATN/ still takes a message. */
+  messageOutTolerated: "bool",
+  /** What the target does after the message bytes in `messageIn`. */
   afterMessage: "u8",
   messageIn: bytes(16),
   messageInCount: "u8",

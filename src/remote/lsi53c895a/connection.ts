@@ -1,9 +1,9 @@
 /**
  * The SCSI bus from selection to bus free: which phase the target asks for next, and what it does with what it gets.
  *
- * The chip is the only initiator. A target's next phase is decided when SCRIPTS look at the bus ({@linkcode Connection.settle})
- * and not a moment before: a logical unit that answers at once needs no disconnection, and a target that sent its last message
- * byte leaves the bus when the initiator has seen it.
+ * The chip is the only initiator. A target's next phase is decided when SCRIPTS look at the bus
+ * ({@linkcode Connection.settle}) and not a moment before: a logical unit that answers at once needs no disconnection,
+ * and a target that sent its last message byte leaves the bus when the initiator has seen it.
  *
  * Source: SCSI-2 (X3.131-1994), chapters 5 and 6.
  *
@@ -63,6 +63,7 @@ export class Connection implements ScsiInitiator {
   readonly #messageIn = new Uint8Array(16);
   readonly #cdb = new Uint8Array(MAX_CDB);
   #connected = false;
+  #reselected = false;
   #selecting = false;
   #attention = false;
   /** Selected without ATN/, and nothing transferred yet. */
@@ -86,6 +87,11 @@ export class Connection implements ScsiInitiator {
   /** Whether the chip is connected to a target. */
   get connected(): boolean {
     return this.#connected;
+  }
+
+  /** Whether it is connected because a target has reselected it. */
+  get reselected(): boolean {
+    return this.#connected && this.#reselected;
   }
 
   /** Whether the chip waits for a target that is not there to answer its selection. */
@@ -135,6 +141,13 @@ export class Connection implements ScsiInitiator {
     this.setAttention(withAttention);
   }
 
+  /** Leaves a target in the middle of whatever it was at; its command is dropped. */
+  abandon(): void {
+    const process = this.#process;
+    if (process !== undefined) this.#drop((candidate) => candidate === process);
+    this.#release();
+  }
+
   /** Gives up a selection that no target answers. */
   endSelection(): void {
     this.#selecting = false;
@@ -146,6 +159,7 @@ export class Connection implements ScsiInitiator {
     const process = this.#processes.takeReady()!;
     const { bytes } = this.#file;
     this.#connect(process.target);
+    this.#reselected = true;
     this.#process = process;
     this.#lun = process.lun;
     this.#tag = process.tag;
@@ -168,8 +182,8 @@ export class Connection implements ScsiInitiator {
   /**
    * Lets the target go on until it asks for something.
    *
-   * @param expected The phase that the initiator hopes for. Firmware that selects without ATN/ and then sends IDENTIFY all the
-   * same (SeaBIOS does) finds a target that takes it.
+   * @param expected The phase that the initiator hopes for. Firmware that selects without ATN/ and then sends IDENTIFY
+   * all the same (SeaBIOS does) finds a target that takes it.
    * @returns The phase that it asks for, latched in SSTAT1, or NONE when it has nothing to ask for, or the bus is free.
    */
   settle(expected: number = Phase.NONE): number {
@@ -244,7 +258,9 @@ export class Connection implements ScsiInitiator {
     return count;
   }
 
-  /** MESSAGE OUT phase: the target takes all bytes; those after a message that ends the connection count for nothing. */
+  /**
+   * MESSAGE OUT phase: the target takes all bytes; those after a message that ends the connection count for nothing.
+   */
   putMessage(part: Uint8Array): void {
     this.#messageOutTolerated = false;
     for (const byte of part) {
@@ -288,6 +304,7 @@ export class Connection implements ScsiInitiator {
   save(): SavedState {
     const state = BusState.allocate();
     state.connected = this.#connected;
+    state.reselected = this.#reselected;
     state.selecting = this.#selecting;
     state.target = this.#target;
     state.lun = this.#lun;
@@ -295,7 +312,7 @@ export class Connection implements ScsiInitiator {
     state.tag = state.tagged ? this.#tag : 0;
     state.disconnectPrivilege = this.#disconnectPrivilege;
     state.attention = this.#attention;
-    state.messageOutExpected = this.#messageOutTolerated;
+    state.messageOutTolerated = this.#messageOutTolerated;
     state.afterMessage = this.#after;
     state.messageIn.set(this.#messageIn);
     state.messageInCount = this.#messageInCount;
@@ -315,13 +332,14 @@ export class Connection implements ScsiInitiator {
     state.restore(saved);
     this.dropAll();
     this.#connected = state.connected;
+    this.#reselected = state.reselected;
     this.#selecting = state.selecting;
     this.#target = state.target & (TARGETS - 1);
     this.#lun = state.lun === NO_LUN ? NO_LUN : state.lun & IDENTIFY_LUN;
     this.#tag = state.tagged ? state.tag : UNTAGGED;
     this.#disconnectPrivilege = state.disconnectPrivilege;
     this.#attention = state.attention;
-    this.#messageOutTolerated = state.messageOutExpected;
+    this.#messageOutTolerated = state.messageOutTolerated;
     this.#after = Math.min(state.afterMessage, After.ABORTED);
     this.#messageIn.set(state.messageIn);
     this.#messageInCount = Math.min(state.messageInCount, this.#messageIn.length);
@@ -355,6 +373,7 @@ export class Connection implements ScsiInitiator {
 
   #connect(target: number): void {
     this.#connected = true;
+    this.#reselected = false;
     this.#target = target;
     this.#lun = NO_LUN;
     this.#tag = UNTAGGED;

@@ -1,8 +1,8 @@
 /**
  * Interrupts: DSTAT, SIST0, SIST1, their masks, the stack behind them, INTF, and the pin.
  *
- * Source: manual, section 2.2.16 "Interrupt Handling" (fatal and nonfatal interrupts, masking, stacking) and the register
- * descriptions in chapter 4.
+ * Source: manual, section 2.2.16 "Interrupt Handling" (fatal and nonfatal interrupts, masking, stacking) and the
+ * register descriptions in chapter 4.
  *
  * @module
  */
@@ -11,8 +11,8 @@ import type { ChipRecord } from "./chip_state.ts";
 import { Dcntl, Dstat, Istat0, Istat1, Reg, type RegisterFile, Sist0, Sist1 } from "./registers.ts";
 
 /**
- * The SCSI interrupts that stop SCRIPTS and set SIP even when they are masked. The others ("nonfatal") do neither then; they
- * are only posted in SIST0 and SIST1. Every DMA interrupt is fatal.
+ * The SCSI interrupts that stop SCRIPTS and set SIP even when they are masked. The others ("nonfatal") do neither then;
+ * they are only posted in SIST0 and SIST1. Every DMA interrupt is fatal.
  */
 const FATAL_SIST0 = Sist0.MA | Sist0.SGE | Sist0.UDC | Sist0.RST | Sist0.PAR;
 const FATAL_SIST1 = Sist1.STO | Sist1.SBMC;
@@ -92,8 +92,8 @@ export class Interrupts {
   }
 
   /**
-   * Moves stacked interrupts up when none is left in front of them. Called at the end of a whole bus access, so that a word
-   * read of SIST0 and SIST1 takes one level of the stack and not parts of two.
+   * Moves stacked interrupts up when none is left in front of them. Called at the end of a whole bus access, so that a
+   * word read of SIST0 and SIST1 takes one level of the stack and not parts of two.
    */
   unstack(): void {
     const chip = this.#chip;
@@ -106,13 +106,15 @@ export class Interrupts {
     this.update();
   }
 
-  /** Drives the pin as status and masks say. */
+  /** Drives the pin as status and masks say. ISTAT1.SI lets an interrupt that is out stay, and keeps new ones in. */
   update(): void {
     const { bytes } = this.#file;
     const wanted = (bytes[Reg.ISTAT0] & Istat0.INTF) !== 0 || (bytes[Reg.DSTAT] & bytes[Reg.DIEN]) !== 0 ||
       (bytes[Reg.SIST0] & bytes[Reg.SIEN0]) !== 0 || (bytes[Reg.SIST1] & bytes[Reg.SIEN1]) !== 0;
-    const disabled = (bytes[Reg.DCNTL] & Dcntl.IRQD) !== 0 || (bytes[Reg.ISTAT1] & Istat1.SI) !== 0;
-    this.#pin.set(wanted && !disabled);
+    const disabled = (bytes[Reg.DCNTL] & Dcntl.IRQD) !== 0 ||
+      ((bytes[Reg.ISTAT1] & Istat1.SI) !== 0 && !this.#chip.pinAsserted);
+    this.#chip.pinAsserted = wanted && !disabled;
+    this.#pin.set(this.#chip.pinAsserted);
   }
 
   get #scsiPending(): boolean {

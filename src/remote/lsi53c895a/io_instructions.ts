@@ -1,8 +1,8 @@
 /**
  * I/O instructions: selection, disconnection, reselection, and the lines and flags that SCRIPTS set and clear.
  *
- * Source: manual, section 5.4 "I/O Instruction". The target mode forms are there as far as a bus goes on which the chip is the
- * only initiator: nobody selects it, and nobody answers when it reselects.
+ * Source: manual, section 5.4 "I/O Instruction". The target mode forms are there as far as a bus goes on which the chip
+ * is the only initiator: nobody selects it, and nobody answers when it reselects.
  *
  * @module
  */
@@ -68,7 +68,10 @@ export class IoInstructions {
     connection.settle();
     if (!context.running) return;
     file.bytes[Reg.SDID] = target;
-    if (connection.connected) return file.setDword(Reg.DSP, alternative);
+    if (connection.reselected) return file.setDword(Reg.DSP, alternative);
+    // The real chip would wait for the bus for ever. SeaBIOS gives a command up like this when it ends in a phase
+    // mismatch.
+    if (connection.connected) connection.abandon();
     if (file.has(Reg.SCNTL0, Scntl0.TRG)) return context.scsiInterrupt(0, Sist1.STO);
     connection.select(target, (first & Op.ATTENTION) !== 0);
     if (connection.selecting) context.selectionUnanswered();

@@ -1,12 +1,12 @@
 /**
  * The LSI53C895A PCI to Ultra2 SCSI controller.
  *
- * The PCI function has the identity that QEMU's `lsi53c895a` has, so that a guest finds the same device under either. Its
- * registers answer in an I/O BAR and, repeated, in a memory BAR; a third BAR is the SCRIPTS RAM.
+ * The PCI function has the identity that QEMU's `lsi53c895a` has, so that a guest finds the same device under either.
+ * Its registers answer in an I/O BAR and, repeated, in a memory BAR; a third BAR is the SCRIPTS RAM.
  *
- * What a driver for the real chip does not find here: target mode and low level mode (nobody else is on the bus, and no lines are
- * there to drive), parity and longitudinal parity, wide residue (the bus moves whole bytes, so SWIDE stays empty), and the
- * serial EEPROM behind GPIO pins.
+ * What a driver for the real chip does not find here: target mode and low level mode (nobody else is on the bus, and no
+ * lines are there to drive), parity and longitudinal parity, wide residue (the bus moves whole bytes, so SWIDE stays
+ * empty), and the serial EEPROM behind GPIO pins.
  *
  * Source: LSI53C895A Technical Manual, version 2.2.
  *
@@ -152,8 +152,9 @@ export class Lsi53c895a implements PciDevice {
    * Everything that the guest can observe, in three records: "lsi53c895a" (registers, SCRIPTS RAM, SCRIPTS processor),
    * "lsi53c895a.pci" (config space) and "lsi53c895a.bus" (connection, messages, commands).
    *
-   * Commands in flight belong to their logical units and do not travel. After a restore those whose status was not known end with
-   * BUSY, so that the guest's driver issues them again; where the data phase had begun it sees a short transfer.
+   * Commands in flight belong to their logical units and do not travel. After a restore those whose status was not
+   * known end with BUSY, so that the guest's driver issues them again; where the data phase had begun it sees a short
+   * transfer.
    */
   save(): SavedState[] {
     this.#chip.generalTimer = this.#timers.generalRemaining;

@@ -1,8 +1,8 @@
 /**
  * Memory move, load and store.
  *
- * Source: manual, sections 5.7 "Memory Move Instructions" and 5.8 "Load and Store Instructions". The "no flush" bits mean
- * nothing here: there is no prefetch to flush.
+ * Source: manual, sections 5.7 "Memory Move Instructions" and 5.8 "Load and Store Instructions". The "no flush" bits
+ * mean nothing here: there is no prefetch to flush.
  *
  * @module
  */

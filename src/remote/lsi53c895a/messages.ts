@@ -81,8 +81,8 @@ export class MessageAssembler {
 }
 
 /**
- * A target's answer to an extended message: it agrees to any width and to any transfer that the chip can do, since nothing here
- * depends on either. Double-transition transfers and what builds on them it declines.
+ * A target's answer to an extended message: it agrees to any width and to any transfer that the chip can do, since
+ * nothing here depends on either. Double-transition transfers and what builds on them it declines.
  *
  * @param message The whole message.
  * @returns The answer, or `undefined` for a message that a target has to reject.

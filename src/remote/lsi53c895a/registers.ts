@@ -2,8 +2,8 @@
  * The operating registers of the LSI53C895A: where they are, what their bits mean, what they hold after a reset.
  *
  * Source: LSI53C895A PCI to Ultra2 SCSI Controller Technical Manual, version 2.2 (LSI Logic DB14-000089-03), chapter 4,
- * "SCSI Registers" (4.2), "64-bit SCRIPTS Selectors" (4.3) and "Phase Mismatch Jump Registers" (4.4). "The manual" in this
- * folder is that book. Multi-byte registers are little-endian.
+ * "SCSI Registers" (4.2), "64-bit SCRIPTS Selectors" (4.3) and "Phase Mismatch Jump Registers" (4.4). "The manual" in
+ * this folder is that book. Multi-byte registers are little-endian.
  *
  * @module
  */
@@ -155,9 +155,9 @@ export const Ccntl1 = { EN64DBMV: 0x01, EN64TIBMV: 0x02, TIMOD64: 0x04, DDAC: 0x
 /**
  * The registers that hold something: offset, bytes, value after a reset, bits that a write changes.
  *
- * Bits that start something, clear themselves or follow a line are not writable here; the device gives them their effect.
- * Where the manual leaves a reset value open, it is zero or what QEMU's model of the chip has (SCID, DCMD, MACNTL, RESPID0,
- * STEST4: LVD mode, clock multiplier locked).
+ * Bits that start something, clear themselves or follow a line are not writable here; the device gives them their
+ * effect. Where the manual leaves a reset value open, it is zero or what QEMU's model of the chip has (SCID, DCMD,
+ * MACNTL, RESPID0, STEST4: LVD mode, clock multiplier locked).
  */
 const REGISTERS: readonly (readonly [offset: number, size: number, reset: number, writable: number])[] = [
   [Reg.SCNTL0, 1, 0xc0, 0xff],

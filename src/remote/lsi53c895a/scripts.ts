@@ -1,10 +1,10 @@
 /**
  * The SCRIPTS processor: fetches, executes, waits, and shares the device with everything else.
  *
- * SCRIPTS are written by the guest and may never end. They run in slices of bounded cost. Between two slices the device's loop
- * serves register accesses, so that ISTAT (ABRT, SIGP, SRST) keeps working. Slices that do nothing but execute instructions
- * become shorter and rarer, down to {@linkcode MIN_SLICE} instructions a millisecond: a driver that polls memory from SCRIPTS
- * still gets its answer, and a program that jumps to itself costs next to nothing.
+ * SCRIPTS are written by the guest and may never end. They run in slices of bounded cost. Between two slices the
+ * device's loop serves register accesses, so that ISTAT (ABRT, SIGP, SRST) keeps working. Slices that do nothing but
+ * execute instructions become shorter and rarer, down to {@linkcode MIN_SLICE} instructions a millisecond: a driver
+ * that polls memory from SCRIPTS still gets its answer, and a program that jumps to itself costs next to nothing.
  *
  * Source: manual, chapter 5 "SCSI SCRIPTS Instruction Set".
  *
@@ -131,8 +131,8 @@ export class ScriptsProcessor implements ScriptsContext {
   }
 
   /**
-   * With SCRIPTS stopped, a reselection is an interrupt where the driver wants one (SIEN0.RSL, SCID.RRE) and has nothing else to
-   * serve first. Where it does not, the target keeps trying until a Wait Reselect instruction.
+   * With SCRIPTS stopped, a reselection is an interrupt where the driver wants one (SIEN0.RSL, SCID.RRE) and has
+   * nothing else to serve first. Where it does not, the target keeps trying until a Wait Reselect instruction.
    */
   reselectWhenStopped(): void {
     if (this.running || this.#executing || !this.connection.wantsReselection) return;

@@ -40,14 +40,14 @@ export interface ScriptsContext extends ChipParts {
   acceptReselection(): boolean;
 }
 
-/** Dword 0 or 1 of a signed 24-bit offset, as table indirect and relative addressing have it. */
+/** The signed offset in a dword's low 24 bits, as table indirect and relative addressing have it. */
 export function signed24(value: number): number {
   return (value << 8) >> 8;
 }
 
 /**
- * A 64-bit PCI address from a selector register (manual, section 4.3) and its low dword. Beyond 2^53 it is inexact, but nothing
- * is there either.
+ * A 64-bit PCI address from a selector register (manual, section 4.3) and its low dword. Beyond 2^53 it is inexact, but
+ * nothing is there either.
  */
 export function longAddress(file: RegisterFile, selector: number, low: number): number {
   const high = file.has(Reg.CCNTL1, Ccntl1.DDAC) ? 0 : file.dword(selector);

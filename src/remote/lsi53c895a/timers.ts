@@ -1,8 +1,8 @@
 /**
  * The chip's three timers: general purpose, handshake-to-handshake, and selection.
  *
- * Source: manual, SCSI Timer Zero (STIME0) and One (STIME1). Periods are those of a correctly programmed clock prescaler
- * (SCNTL3.CCF), whatever it holds.
+ * Source: manual, SCSI Timer Zero (STIME0) and One (STIME1). Periods are those of a correctly programmed clock
+ * prescaler (SCNTL3.CCF), whatever it holds.
  *
  * @module
  */
@@ -41,8 +41,8 @@ export class ChipTimers {
   }
 
   /**
-   * STIME1 has been written; `previous` is what it held. Zero stops the general purpose timer. A running timer does not restart
-   * by writing the same period again.
+   * STIME1 has been written; `previous` is what it held. Zero stops the general purpose timer. A running timer does not
+   * restart by writing the same period again.
    */
   generalWritten(previous: number): void {
     const value = this.#file.bytes[Reg.STIME1];

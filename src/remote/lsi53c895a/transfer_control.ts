@@ -53,7 +53,7 @@ export function transferControl(
   }
 }
 
-/** Waits until the target asserts REQ/. @returns Whether it does; if not, the instruction is tried again later or given up. */
+/** Waits for the target's REQ/. @returns Whether it is there; if not, the instruction is tried again or given up. */
 function phaseIsValid(context: ScriptsContext): boolean {
   const { connection } = context;
   if (context.selectionTimedOut()) return false;
@@ -67,8 +67,8 @@ function phaseIsValid(context: ScriptsContext): boolean {
 }
 
 /**
- * Whether to branch. "If true" needs every comparison to hold, "if false" needs none to; without a comparison the condition is
- * true, which makes "if false" a NOP.
+ * Whether to branch. "If true" needs every comparison to hold, "if false" needs none to; without a comparison the
+ * condition is true, which makes "if false" a NOP.
  */
 function conditionHolds({ file, chip }: ScriptsContext, first: number): boolean {
   const wanted = (first & Op.IF_TRUE) !== 0;

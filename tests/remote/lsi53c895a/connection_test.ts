@@ -34,7 +34,9 @@ function bench(target: FakeTarget): Bench {
   return bench;
 }
 
-/** Selects id 2 and sends messages and a CDB; then what follows. Ends with an INT of `vector`. An INT before is served. */
+/**
+ * Selects id 2 and sends messages and a CDB; then what follows. Ends with an INT of `vector`. An INT before is served.
+ */
 function issue(b: Bench, messages: number[], rest: number[][] = [], vector = 1): void {
   b.read8(Reg.DSTAT);
   b.ram.set(messages, OUT);
@@ -118,13 +120,30 @@ Deno.test("a target selected without ATN/ takes IDENTIFY all the same when the i
   assertEquals(stopped(b), 1);
 });
 
-Deno.test("selecting while connected takes the alternative address", () => {
-  const b = bench(new FakeTarget());
-  b.load([S.int(9)], 0x400);
-  b.run([S.select(2), S.select(2, RAM_BASE + 0x400), S.int(1)]);
-  assertEquals(stopped(b), 9);
-  b.run([S.select(2, 0x3f8, { relative: true }), S.int(2)]);
-  assertEquals(stopped(b), 9);
+Deno.test("selecting after a target has reselected takes the alternative address, also a relative one", () => {
+  for (const [alternative, relative] of [[RAM_BASE + 0x408, false], [0x400, true]] as const) {
+    const target = new FakeTarget();
+    const b = bench(target);
+    issue(b, [IDENTIFY | DISCONNECT], LET_GO);
+    assertEquals(stopped(b), 1);
+    target.last.end();
+    b.load([S.waitReselect(0), S.int(2)]);
+    b.start(RAM_BASE);
+    assertEquals(stopped(b), 2);
+    b.load([S.int(9)], 0x408);
+    b.run([S.select(2, alternative, { relative }), S.int(3)]);
+    assertEquals(stopped(b), 9);
+  }
+});
+
+Deno.test("selecting again in the middle of a connection of one's own gives its command up", () => {
+  const target = new FakeTarget();
+  const b = bench(target);
+  issue(b, [IDENTIFY], [S.move(S.DATA_IN, 4, DATA)]);
+  b.run([S.select(2, RAM_BASE + 0x400), S.int(2, S.whenPhase(S.MESSAGE_OUT)), S.int(3)]);
+  assertEquals(stopped(b), 2);
+  assertEquals(target.last.cancelled, true);
+  assertEquals(b.read16(Reg.SIST0), 0);
 });
 
 Deno.test("a logical unit that answers at once is not disconnected, privilege or not", () => {

@@ -1,13 +1,13 @@
 /** Programs in the shape that real drivers and firmware have them, from one end to the other. */
 import { assertEquals } from "@std/assert";
-import { Ccntl0, Dcntl, Dstat, Istat0, Reg, Scid, Sist1 } from "../../../src/remote/lsi53c895a/registers.ts";
+import { Ccntl0, Dcntl, Dstat, Istat0, Reg, Scid, Sist0, Sist1 } from "../../../src/remote/lsi53c895a/registers.ts";
 import { ScsiStatus } from "../../../src/remote/scsi/scsi.ts";
 import { Bench, dataInTarget, dataOutTarget, FakeTarget, RAM_BASE, REGISTERS_BASE } from "./harness.ts";
 import * as S from "./scripts_words.ts";
 
 /**
- * What SeaBIOS does for a command: SCRIPTS in guest RAM, selection without ATN/, a 16-byte move for any CDB, one move for the
- * data (no dword count at all when there are none), no acknowledge, no wait for the bus to be free.
+ * What SeaBIOS does for a command: SCRIPTS in guest RAM, selection without ATN/, a 16-byte move for any CDB, one move
+ * for the data (no dword count at all when there are none), no acknowledge, no wait for the bus to be free.
  */
 function firmwareCommand(
   bench: Bench,
@@ -62,6 +62,14 @@ Deno.test("SeaBIOS sees a status that is not GOOD, and goes on to REQUEST SENSE"
   assertEquals(firmwareCommand(bench, [0x01000003, 0x4000]).status, ScsiStatus.GOOD);
 });
 
+Deno.test("SeaBIOS goes on after a read that ended in an error instead of data", () => {
+  const bench = new Bench();
+  bench.targets.set(0, dataInTarget([], ScsiStatus.CHECK_CONDITION));
+  assertEquals(firmwareCommand(bench, [0x01000200, 0x4000]).sist, Sist0.MA);
+  bench.targets.set(0, dataInTarget([0x70, 0, 5]));
+  assertEquals(firmwareCommand(bench, [0x01000003, 0x4000]).status, ScsiStatus.GOOD);
+});
+
 Deno.test("SeaBIOS, which sets no selection time-out, finds an absent target absent at once", () => {
   const { sist, dstat } = firmwareCommand(new Bench(), [0, 0]);
   assertEquals(sist, Sist1.STO << 8);
@@ -76,8 +84,9 @@ const MESSAGE_IN = 0x5000;
 const BUFFER = 0x10000;
 
 /**
- * A driver's SCRIPTS as Linux's sym53c8xx and its relatives lay them out: select by table, dispatch by phase, a phase mismatch
- * handler that saves count and address for a second move, disconnection, and a reselection that comes back to the command.
+ * A driver's SCRIPTS as Linux's sym53c8xx and its relatives lay them out: select by table, dispatch by phase, a phase
+ * mismatch handler that saves count and address for a second move, disconnection, and a reselection that comes back to
+ * the command.
  *
  * @returns The addresses of the entry point and of the mismatch handler.
  */

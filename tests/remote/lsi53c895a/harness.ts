@@ -1,6 +1,6 @@
 /**
- * An LSI53C895A on a bench: guest RAM, a clock that only the test moves, an interrupt pin that remembers, and targets that do
- * as the test says.
+ * An LSI53C895A on a bench: guest RAM, a clock that only the test moves, an interrupt pin that remembers, and targets
+ * that do as the test says.
  *
  * @module
  */

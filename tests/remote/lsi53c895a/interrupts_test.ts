@@ -103,7 +103,7 @@ Deno.test("INTF is cleared by writing one, not by writing zero, and leaves other
   assertEquals([bench.read8(Reg.ISTAT0), bench.pin], [Istat0.SEM, false]);
 });
 
-Deno.test("IRQD and ISTAT1.SI keep the pin down", () => {
+Deno.test("IRQD takes the pin down", () => {
   const bench = new Bench();
   bench.write8(Reg.DIEN, Dstat.SIR);
   bench.write8(Reg.DCNTL, Dcntl.IRQD);
@@ -111,8 +111,21 @@ Deno.test("IRQD and ISTAT1.SI keep the pin down", () => {
   assertEquals(bench.pin, false);
   bench.write8(Reg.DCNTL, 0);
   assertEquals(bench.pin, true);
-  bench.write8(Reg.ISTAT1, Istat1.SI);
+  bench.write8(Reg.DCNTL, Dcntl.IRQD);
   assertEquals(bench.pin, false);
+});
+
+Deno.test("ISTAT1.SI leaves an interrupt that is out until it is served, and keeps later ones in", () => {
+  const bench = new Bench();
+  bench.write8(Reg.DIEN, Dstat.SIR);
+  bench.run([S.int(0)]);
+  bench.write8(Reg.ISTAT1, Istat1.SI);
+  assertEquals(bench.pin, true);
+  bench.read8(Reg.DSTAT);
+  bench.run([S.int(1)]);
+  assertEquals(bench.pin, false);
+  bench.write8(Reg.ISTAT1, 0);
+  assertEquals(bench.pin, true);
 });
 
 Deno.test("ABRT stops SCRIPTS with an interrupt and stays set until it is cleared", () => {

@@ -166,7 +166,7 @@ Deno.test("SCNTL1.RST resets the targets once, shows in SSTAT0 while it is set, 
   assertEquals(bench.pin, false);
 });
 
-Deno.test("a soft reset puts registers back, keeps SCRIPTS RAM, config space and DCNTL.COM, and does not reset targets", () => {
+Deno.test("a soft reset puts registers back but not SCRIPTS RAM, config space, DCNTL.COM or targets", () => {
   const bench = new Bench();
   const target = new FakeTarget();
   bench.targets.set(0, target);
