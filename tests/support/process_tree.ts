@@ -63,6 +63,11 @@ export function adoptOrphans(adopt: boolean): void {
   checked("prctl(PR_SET_CHILD_SUBREAPER)", syscalls().prctl(PR_SET_CHILD_SUBREAPER, adopt ? 1 : 0, 0, 0, 0));
 }
 
+/** Sends a signal to a process that another one waits for. */
+export function signalProcess(pid: number, signal: number): void {
+  checked(`kill(${pid})`, syscalls().kill(pid, signal));
+}
+
 /**
  * Waits for the end of a child that nobody here spawned, and reaps it.
  *
