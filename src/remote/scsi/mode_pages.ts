@@ -37,8 +37,12 @@ interface ModePage {
  */
 const Geometry = { HEADS: 255, SECTORS: 63 } as const;
 
+/**
+ * Rounded up: SeaBIOS divides the capacity by cylinders and heads to get the sectors of a track, and one that came out above 63 could not
+ * be addressed through int 13h.
+ */
 function cylinders(disk: DiskModel): number {
-  return Math.min(0xffffff, Math.max(1, Math.floor(disk.blocks / (Geometry.HEADS * Geometry.SECTORS))));
+  return Math.min(0xffffff, Math.ceil(disk.blocks / (Geometry.HEADS * Geometry.SECTORS)));
 }
 
 /** The pages, in ascending order. Offsets are those in the page as the standard's tables have them. */

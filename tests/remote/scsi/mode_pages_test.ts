@@ -102,12 +102,12 @@ Deno.test("SPC-4 6.13, page control: only WCE is changeable, defaults do not fol
   assertEquals(sense(modeSense6(0x08, { control: SAVED })), Sense.SAVING_NOT_SUPPORTED);
 });
 
-Deno.test("SCSI-2 9.3.3.3 and 9.3.3.7, the geometry pages describe 63 sectors, 255 heads and the cylinders that fit", () => {
+Deno.test("SCSI-2 9.3.3.3 and 9.3.3.7, the geometry pages describe 63 sectors, 255 heads and cylinders that hold every block", () => {
   const { good } = rig({ size: 255 * 63 * 512 * 3 + 512 });
   const found = pages(good(modeSense6(0x3f)), 12);
   const format = found.get(0x03)!;
   assertEquals([...format.subarray(10, 14)], [0, 63, 2, 0]);
-  assertEquals([...found.get(0x04)!.subarray(2, 6)], [0, 0, 3, 255]);
+  assertEquals([...found.get(0x04)!.subarray(2, 6)], [0, 0, 4, 255]);
 });
 
 Deno.test("SPC-4 6.11 and 6.12, MODE SELECT switches the write cache, and back", () => {
