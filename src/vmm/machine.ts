@@ -33,7 +33,7 @@ import type { BusDevice, PlatformHost, TimedDevice } from "./platform/platform.t
 import { ResetControl, ResetControlState } from "./platform/reset_control.ts";
 import { SerialPort, SerialState } from "./platform/serial.ts";
 import { attachRam, type GuestRam } from "./ram.ts";
-import { RunControl, runControlSize } from "./run_control.ts";
+import { RunControl, runControlSize, type StoppableVcpu } from "./run_control.ts";
 import { SharedLock } from "./shared_lock.ts";
 import { SharedRecords } from "./shared_records.ts";
 import { sinkTo } from "./character_sink.ts";
@@ -48,6 +48,11 @@ const SERIAL_PORTS = [
   { port: Port.COM3, gsi: Gsi.COM1 },
   { port: Port.COM4, gsi: Gsi.COM2 },
 ] as const;
+
+/** Run control of a machine. @param vcpus Its vCPUs, by index. */
+export function attachRunControl({ buffers }: MachineHandle, vcpus: readonly StoppableVcpu[]): RunControl {
+  return new RunControl(new SharedRecords(buffers).memory("run-control", runControlSize(vcpus.length)), vcpus);
+}
 
 /** A machine on one thread. */
 export class Machine {
@@ -87,7 +92,7 @@ export class Machine {
     this.ram = attachRam(handle.ram);
     const records = this.#records = new SharedRecords(handle.buffers);
     this.lock = new SharedLock(new Int32Array(records.memory("lock", 4)));
-    this.control = new RunControl(records.memory("run-control", runControlSize(this.vcpus.length)), this.vcpus);
+    this.control = attachRunControl(handle, this.vcpus);
     this.deadlines = new ThreadSignal(records.memory("deadlines", 4));
     this.inputDrained = new ThreadSignal(records.memory("input-drained", 4));
     this.#generation = new MappingGeneration(records.memory("mapping-generation", 4));

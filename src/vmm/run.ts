@@ -10,6 +10,7 @@ import { acceptKicks, currentThreadId } from "../ffi/thread.ts";
 import { placeAcpi, type PlacedAcpi } from "./acpi/acpi.ts";
 import { type KernelFiles, readKernelFiles } from "./boot/boot_files.ts";
 import { loadKernel } from "./boot/boot_image.ts";
+import { BootImageError } from "./boot/boot_request.ts";
 import type { VmmConfig } from "./config.ts";
 import { kernelE820 } from "./e820.ts";
 import { launch, type LaunchedMachine } from "./launch.ts";
@@ -18,7 +19,7 @@ import { programChipset } from "./pci/chipset_setup.ts";
 import { cmosContents } from "./platform/cmos_contents.ts";
 import { SELF_ENVIRONMENT, selfCommand, selfModule } from "./self_command.ts";
 import { PowerOnState, setInitialState } from "./vcpu_state.ts";
-import { Vcpu } from "./vcpu.ts";
+import { Vcpu, type VcpuStop } from "./vcpu.ts";
 import type { WorkerMessage } from "./worker.ts";
 
 /**
@@ -67,7 +68,7 @@ class Leader {
     control.register(0, currentThreadId());
     this.#startThreads();
     for (;;) {
-      const stop = vcpu.run();
+      const stop = this.#runGuest(vcpu);
       if (stop === "reset") control.requestReset();
       else if (stop === "shutdown") control.requestExit(0);
       const verdict = control.lead();
@@ -76,6 +77,17 @@ class Leader {
       if (this.#machine.config.noReboot) return 0;
       this.#reset();
       control.restart();
+    }
+  }
+
+  /** An error leaves only when the other vCPUs are at rest: what follows takes away the devices that they use. */
+  #runGuest(vcpu: Vcpu): VcpuStop {
+    try {
+      return vcpu.run();
+    } catch (error) {
+      this.#machine.control.requestExit(1);
+      this.#machine.control.lead();
+      throw error;
     }
   }
 
@@ -109,7 +121,8 @@ class Leader {
         rsdpAddress: this.#acpi.rsdpAddress,
       });
     } catch (error) {
-      throw new Error(`Cannot boot ${config.kernel!.file}: it ${(error as Error).message}`);
+      if (!(error instanceof BootImageError)) throw error;
+      throw new Error(`Cannot boot ${config.kernel!.file}: it ${error.message}`);
     }
   }
 

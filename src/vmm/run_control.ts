@@ -9,6 +9,9 @@
 import { kickThread } from "../ffi/thread.ts";
 import type { KvmVcpu } from "../ffi/kvm.ts";
 
+/** What is needed of a vCPU to stop it. */
+export type StoppableVcpu = Pick<KvmVcpu, "requestExit">;
+
 /** Words of the shared control memory. */
 const Word = {
   /** Not zero while vCPUs are wanted here. */
@@ -19,8 +22,10 @@ const Word = {
   RESTING: 2,
   /** Counts restarts: those at rest wait for it to change. */
   EPOCH: 3,
+  /** Not zero once a thread has claimed the text of the failure. */
+  FAILURE_CLAIMED: 4,
   /** Thread ids by vCPU from here on; 0 before a thread has started. */
-  THREADS: 4,
+  THREADS: 5,
 } as const;
 
 const Request = { NONE: 0, RESET: 1, EXIT: 2, FAILURE: 3 } as const;
@@ -46,13 +51,13 @@ export function runControlSize(cpus: number): number {
 export class RunControl {
   readonly #words: Int32Array;
   readonly #failure: Uint8Array;
-  readonly #vcpus: readonly KvmVcpu[];
+  readonly #vcpus: readonly StoppableVcpu[];
 
   /**
    * @param memory {@linkcode runControlSize} bytes, zero at first.
    * @param vcpus All vCPUs of the machine, by index, mapped on this thread.
    */
-  constructor(memory: SharedArrayBuffer, vcpus: readonly KvmVcpu[]) {
+  constructor(memory: SharedArrayBuffer, vcpus: readonly StoppableVcpu[]) {
     const words = Word.THREADS + vcpus.length;
     this.#words = new Int32Array(memory, 0, words);
     this.#failure = new Uint8Array(memory, 4 * words, FAILURE_SIZE);
@@ -81,12 +86,15 @@ export class RunControl {
     this.#kickAll();
   }
 
-  /** A thread cannot go on, and the machine ends. The first failure counts, but not after an exit was asked for. */
+  /**
+   * A thread cannot go on, and the machine ends. The first failure counts, but not after an exit was asked for. A vCPU's thread comes to
+   * {@linkcode rest} afterwards, like all others.
+   */
   fail(message: string): void {
-    if (this.#claimEnd(Request.FAILURE)) {
-      const text = new TextEncoder().encode(message).subarray(0, FAILURE_SIZE - 1);
-      this.#failure.set(text);
-    }
+    // The text comes first: a leader that waits here already reads it as soon as it sees the request.
+    if (Atomics.exchange(this.#words, Word.FAILURE_CLAIMED, 1) !== 0) return;
+    this.#failure.set(new TextEncoder().encode(message).subarray(0, FAILURE_SIZE - 1));
+    this.#claimEnd(Request.FAILURE);
     this.#kickAll();
   }
 
@@ -125,18 +133,19 @@ export class RunControl {
     for (const vcpu of this.#vcpus) vcpu.requestExit(false);
     Atomics.store(words, Word.RESTING, 0);
     Atomics.compareExchange(words, Word.REQUEST, Request.RESET, Request.NONE);
-    // An exit asked for meanwhile stands, and so does the call for attention.
-    if (Atomics.load(words, Word.REQUEST) === Request.NONE) Atomics.store(words, Word.ATTENTION, 0);
+    Atomics.store(words, Word.ATTENTION, 0);
+    // An end that was asked for meanwhile stands. Whoever asks later than this looks calls for attention after the line above.
+    if (Atomics.load(words, Word.REQUEST) !== Request.NONE) Atomics.store(words, Word.ATTENTION, 1);
     Atomics.add(words, Word.EPOCH, 1);
     Atomics.notify(words, Word.EPOCH);
   }
 
-  /** @returns whether nobody had asked for the machine's end before. */
-  #claimEnd(request: number): boolean {
+  /** Puts `request` in place of none or a reset; an end that was asked for before stays. */
+  #claimEnd(request: number): void {
     for (;;) {
       const current = Atomics.load(this.#words, Word.REQUEST);
-      if (current !== Request.NONE && current !== Request.RESET) return false;
-      if (Atomics.compareExchange(this.#words, Word.REQUEST, current, request) === current) return true;
+      if (current !== Request.NONE && current !== Request.RESET) return;
+      if (Atomics.compareExchange(this.#words, Word.REQUEST, current, request) === current) return;
     }
   }
 

@@ -17,9 +17,12 @@ export type VcpuStop =
   /** The guest switched itself off through KVM. */
   | "shutdown";
 
+/** What the loop needs of a vCPU. */
+export type RunnableVcpu = Pick<KvmVcpu, "run" | "enter" | "exitReason" | "requestExit" | "get">;
+
 /** What a {@linkcode Vcpu} works with. */
 export interface VcpuOptions {
-  readonly kvm: KvmVcpu;
+  readonly kvm: RunnableVcpu;
   readonly ports: Bus;
   readonly memory: Bus;
   /** Held during every access to a device. */
@@ -30,7 +33,7 @@ export interface VcpuOptions {
 
 /** One vCPU on the thread that runs it. */
 export class Vcpu {
-  readonly #kvm: KvmVcpu;
+  readonly #kvm: RunnableVcpu;
   readonly #ports: Bus;
   readonly #memory: Bus;
   readonly #lock: SharedLock;
@@ -79,13 +82,15 @@ export class Vcpu {
   }
 
   /**
-   * Finishes the access that KVM handed out last. Its effect on registers is only there after another entry (api.rst, KVM_RUN), and
-   * would otherwise fall upon whatever state is set meanwhile.
+   * Finishes the instruction whose access KVM handed out last. Its effect on registers is only there after another entry (api.rst, KVM_RUN),
+   * and would otherwise fall upon whatever state is set meanwhile. It may have further accesses: the rest of a wide one, or those
+   * of a repeated string instruction, of which KVM carries out a bounded number before it lets itself be interrupted.
    */
   #completeAccess(): void {
-    this.#kvm.requestExit(true);
-    this.#kvm.enter();
-    this.#kvm.requestExit(false);
+    const kvm = this.#kvm;
+    kvm.requestExit(true);
+    while (kvm.enter() && (kvm.exitReason === KvmExit.IO || kvm.exitReason === KvmExit.MMIO)) this.#access();
+    kvm.requestExit(false);
   }
 
   #access(): void {

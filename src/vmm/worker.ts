@@ -3,10 +3,12 @@
  *
  * @module
  */
+import { describeError } from "../error_chain.ts";
 import { currentThreadId } from "../ffi/thread.ts";
 import { runControlThread } from "./control_thread.ts";
-import { Machine } from "./machine.ts";
+import { attachRunControl, Machine } from "./machine.ts";
 import type { MachineHandle } from "./machine_handle.ts";
+import type { RunControl } from "./run_control.ts";
 import { Vcpu } from "./vcpu.ts";
 
 /** What a new thread is told. */
@@ -20,13 +22,22 @@ export function runWorker(): void {
 }
 
 async function runTask(task: WorkerMessage): Promise<void> {
-  const machine = new Machine(task.handle);
+  let control = withoutVcpus(task.handle);
   try {
+    const machine = new Machine(task.handle);
+    control = machine.control;
     if (task.role === "control") await runControlThread(machine);
     else runVcpu(machine, task.index);
   } catch (error) {
-    machine.control.fail(error instanceof Error ? error.message : String(error));
+    control.fail(describeError(error));
+    // The leader waits for every vCPU, also for one that failed.
+    if (task.role === "vcpu") control.rest();
   }
+}
+
+/** Run control for as long as this thread has no vCPU mapped: attention and signals stop the others, `immediate_exit` does not. */
+function withoutVcpus(handle: MachineHandle): RunControl {
+  return attachRunControl(handle, handle.vcpuFds.map(() => ({ requestExit: () => {} })));
 }
 
 /** A vCPU other than the boot CPU; never returns. */

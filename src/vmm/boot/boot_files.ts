@@ -6,6 +6,7 @@
 import { mapAnonymous } from "../../ffi/memory.ts";
 import type { KernelConfig } from "../config.ts";
 import type { FirmwareImage } from "../memory_map.ts";
+import { BootImageError } from "./boot_request.ts";
 import { placeFirmware } from "./firmware.ts";
 
 /** Where Debian and other distributions install SeaBIOS. */
@@ -43,8 +44,9 @@ export function loadFirmware(path: string | undefined): FirmwareImage {
 function placedFirmware(file: string, size: number) {
   try {
     return placeFirmware(size);
-  } catch (cause) {
-    throw new Error(`Cannot use the firmware image ${file}: it ${(cause as Error).message}`);
+  } catch (error) {
+    if (!(error instanceof BootImageError)) throw error;
+    throw new Error(`Cannot use the firmware image ${file}: it ${error.message}`);
   }
 }
 
