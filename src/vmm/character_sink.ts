@@ -3,14 +3,17 @@
  *
  * @module
  */
-import { openFile, OpenFlags, writeFd } from "../ffi/file.ts";
-import { pollFd, Ready } from "../ffi/event.ts";
 import { SyscallError } from "../ffi/errno.ts";
+import { pollFd, Ready } from "../ffi/event.ts";
+import { openFile, OpenFlags, writeFd } from "../ffi/file.ts";
 import type { CharacterBackend } from "./config.ts";
 
 const STDOUT = 1;
 
-/** How long a guest waits for whoever reads its output before a byte is dropped, in milliseconds. */
+/**
+ * How long the machine waits for whoever reads its output, in milliseconds. The machine's lock is held meanwhile, so that no vCPU gets far,
+ * and somebody who wants to end the machine waits, too.
+ */
 const PATIENCE = 1000;
 
 /** Takes one byte of output. */
@@ -28,23 +31,36 @@ export function openOutput(backend: CharacterBackend): number | undefined {
     case "stdio":
       return STDOUT;
     case "file":
-      return openFile(backend.path, OpenFlags.O_WRONLY | OpenFlags.O_CREAT | OpenFlags.O_TRUNC, 0o666);
+      return createFile(backend.path);
+  }
+}
+
+function createFile(path: string): number {
+  try {
+    return openFile(path, OpenFlags.O_WRONLY | OpenFlags.O_CREAT | OpenFlags.O_TRUNC, 0o666);
+  } catch (cause) {
+    throw new Error(`Cannot write a console's output to ${path}`, { cause });
   }
 }
 
 /**
  * Writes bytes to a descriptor as they come. Output that nobody takes is dropped, as that of a serial line without a peer is: a guest
- * must not stop because its console was closed.
+ * must not stop because its console was closed, or because nobody reads it. After one wait in vain, output is dropped without
+ * another until somebody reads again.
  */
-export function sinkTo(fd: number | undefined): ByteSink {
+export function sinkTo(fd: number | undefined, patience = PATIENCE): ByteSink {
   if (fd === undefined) return () => {};
   const buffer = new Uint8Array(1);
   let closed = false;
+  let read = true;
   return (byte) => {
     if (closed) return;
     buffer[0] = byte;
     try {
-      if (writeFd(fd, buffer) < 0 && (pollFd(fd, Ready.OUT, PATIENCE) & Ready.OUT) !== 0) writeFd(fd, buffer);
+      // A look before each write, because the descriptor may be a blocking one that others share, and stays as they want it.
+      // One that hangs up or fails is ready, too, and the write says why.
+      read = pollFd(fd, Ready.OUT, read ? patience : 0) !== 0;
+      if (read) writeFd(fd, buffer);
     } catch (error) {
       if (!(error instanceof SyscallError)) throw error;
       closed = true;

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { errorChain } from "../error_chain.ts";
 import type { Machine } from "./machine.ts";
 import type { SerialPort } from "./platform/serial.ts";
 
@@ -24,9 +25,10 @@ function consolePort(machine: Machine): SerialPort | undefined {
   return machine.serialPorts[machine.config.serialPorts.findIndex((backend) => backend?.kind === "stdio")];
 }
 
-/** Gives the console's input to the serial port, as fast as the guest takes it. */
+/** Gives the console's input to the serial port, as fast as the guest takes it. Its end, good or bad, is not the machine's. */
 async function feedInput(machine: Machine, port: SerialPort): Promise<void> {
-  for await (const chunk of Deno.stdin.readable) {
+  const chunks = Deno.stdin.readable[Symbol.asyncIterator]();
+  for (let chunk = await nextInput(chunks); chunk !== undefined; chunk = await nextInput(chunks)) {
     for (let rest = chunk; rest.length > 0;) {
       const seen = machine.inputDrained.count;
       const taken = machine.lock.with(() => port.receive(rest));
@@ -36,11 +38,29 @@ async function feedInput(machine: Machine, port: SerialPort): Promise<void> {
   }
 }
 
+/** The next piece of input, `undefined` when there will be none. */
+async function nextInput(chunks: AsyncIterator<Uint8Array>): Promise<Uint8Array | undefined> {
+  try {
+    const { done, value } = await chunks.next();
+    return done ? undefined : value;
+  } catch (error) {
+    console.error(`splitvm: the console has no input any more: ${errorChain(error)}`);
+    return undefined;
+  }
+}
+
 /** Calls timed devices when their deadlines come. */
 async function runTimers(machine: Machine): Promise<never> {
   for (;;) {
     const seen = machine.deadlines.count;
     const wait = machine.lock.with(() => machine.expireDeadlines());
-    await machine.deadlines.changed(seen, wait === undefined ? undefined : Math.ceil(wait / 1e6));
+    const waited = await machine.deadlines.changed(seen, wait === undefined ? undefined : Math.ceil(wait / 1e6));
+    // A guest that sets deadlines all the time must not keep signals and input out by that.
+    if (!waited) await nextTurn();
   }
+}
+
+/** Lets the event loop look at everything else that it waits for. */
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 0));
 }

@@ -24,9 +24,14 @@ export class ThreadSignal {
     Atomics.notify(this.#word, 0);
   }
 
-  /** Resolves when somebody has called since `count` was taken, or after `timeout` milliseconds. */
-  async changed(count: number, timeout?: number): Promise<void> {
+  /**
+   * Resolves when somebody has called since `count` was taken, or after `timeout` milliseconds.
+   *
+   * @returns whether that took a wait; without one, the event loop has not had a turn.
+   */
+  async changed(count: number, timeout?: number): Promise<boolean> {
     const wait = Atomics.waitAsync(this.#word, 0, count, timeout);
     if (wait.async) await wait.value;
+    return wait.async;
   }
 }
