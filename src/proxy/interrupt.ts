@@ -6,8 +6,12 @@
  *
  * @module
  */
-import type { KvmVm } from "../ffi/kvm.ts";
 import { createEventFd, signalEventFd } from "../ffi/event.ts";
+import { closeFd } from "../ffi/file.ts";
+import type { KvmVm } from "../ffi/kvm.ts";
+
+/** What takes irqfds. */
+export type IrqfdHost = Pick<KvmVm, "attachIrqfd" | "detachIrqfd">;
 
 /** The two eventfds, as plain data for other threads. */
 export interface InterruptFds {
@@ -20,12 +24,17 @@ export function createInterruptFds(): InterruptFds {
   return { irq: createEventFd(), resample: createEventFd() };
 }
 
+/** Closes eventfds that nobody has been given. */
+export function closeInterruptFds({ irq, resample }: InterruptFds): void {
+  [irq, resample].forEach(closeFd);
+}
+
 /** The wire from a device process to a GSI, as one thread drives it. */
 export class IrqfdWire {
-  readonly #vm: KvmVm;
+  readonly #vm: IrqfdHost;
   readonly #fds: InterruptFds;
 
-  constructor(vm: KvmVm, fds: InterruptFds) {
+  constructor(vm: IrqfdHost, fds: InterruptFds) {
     this.#vm = vm;
     this.#fds = fds;
   }

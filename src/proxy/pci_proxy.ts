@@ -24,10 +24,9 @@ import { LinkError } from "../link/link_error.ts";
 import type { SystemMemoryRegion } from "../link/message.ts";
 import { shutdownSocket } from "../ffi/socket.ts";
 import { monotonicNow } from "../ffi/clock.ts";
-import type { KvmVm } from "../ffi/kvm.ts";
 import { mergeRegions } from "./memory_listener.ts";
 import { probeBars } from "./probe.ts";
-import { createInterruptFds, type InterruptFds, IrqfdWire } from "./interrupt.ts";
+import { closeInterruptFds, createInterruptFds, type InterruptFds, type IrqfdHost, IrqfdWire } from "./interrupt.ts";
 
 /** How long a device may take to answer, in milliseconds. A disk may sync on a write; a device that takes longer is hung. */
 const REPLY_TIMEOUT = 10_000;
@@ -64,7 +63,7 @@ export interface ProxyHandle {
 
 /** What a proxy needs of the machine. */
 export interface ProxyHost {
-  readonly vm: KvmVm;
+  readonly vm: IrqfdHost;
   /** The guest has moved, enabled or disabled a BAR. */
   mappingChanged(): void;
   /** The peer was cut off: one line for people. */
@@ -75,7 +74,7 @@ export interface ProxyHost {
  * Greets a device process: learns the BARs and hands over the interrupt's eventfds.
  *
  * @param id The device's name, for messages.
- * @param fd A connected UNIX stream socket, owned by the result.
+ * @param fd A connected UNIX stream socket, owned by the result; the caller's, if there is none.
  * @throws {Error} when the peer does not answer as a device does.
  */
 export function connectProxy(id: string, fd: number): ProxyHandle {
@@ -105,7 +104,7 @@ export function connectProxy(id: string, fd: number): ProxyHandle {
       connectedAt: monotonicNow(),
     };
   } catch (cause) {
-    channel.close();
+    closeInterruptFds(interrupt);
     throw new Error(`The device process of ${id} does not answer as a device`, { cause });
   }
 }
@@ -224,11 +223,12 @@ export class PciProxy {
     this.#state.gsi = 0;
   }
 
-  /** Resets the device, as the machine's reset does. */
+  /** Resets the device, as the machine's reset does. An interrupt that the guest has not acknowledged is gone, the wire stays. */
   reset(): void {
     this.#channel.outgoing.setDeviceReset();
     this.#call();
     this.#shadow.reset();
+    if (this.#state.gsi !== 0) this.attachInterrupt(this.#state.gsi);
     this.#host.mappingChanged();
   }
 
