@@ -22,6 +22,12 @@ const FEATURE_ECX_TSC_DEADLINE = 1 << 24;
 const FEATURE_ECX_HYPERVISOR = 2 ** 31;
 const FEATURE_EDX_HTT = 1 << 28;
 
+/** Extended topology enumeration, and version 2 of it. */
+const TOPOLOGY_LEAVES: ReadonlySet<number> = new Set([0x0b, 0x1f]);
+const LevelType = { INVALID: 0, THREAD: 1, CORE: 2 } as const;
+/** KVM_CPUID_FLAG_SIGNIFCANT_INDEX: the leaf has subleaves. */
+const SIGNIFICANT_INDEX = 1;
+
 /** Number of bits that hold the values 0 to `count` - 1. */
 const bitsFor = (count: number) => Math.ceil(Math.log2(count));
 
@@ -31,7 +37,11 @@ const bitsFor = (count: number) => Math.ceil(Math.log2(count));
  * @param supported What KVM_GET_SUPPORTED_CPUID returned; left as it is.
  */
 export function guestCpuid(supported: readonly CpuidEntry[], topology: CpuTopology): CpuidEntry[] {
-  return supported.map((leaf) => adapt({ ...leaf }, topology));
+  return supported.flatMap((leaf) => {
+    if (!TOPOLOGY_LEAVES.has(leaf.function)) return [adapt({ ...leaf }, topology)];
+    // KVM lists only the first level, all zero, and leaves the rest to whoever knows the topology.
+    return leaf.index === 0 ? topologyLevels(leaf.function, topology) : [];
+  });
 }
 
 function adapt(leaf: CpuidEntry, { apicId, cpus, tscDeadlineTimer }: CpuTopology): CpuidEntry {
@@ -48,10 +58,6 @@ function adapt(leaf: CpuidEntry, { apicId, cpus, tscDeadlineTimer }: CpuTopology
         leaf.eax = ((leaf.eax & 0x3fff) | (Math.min(cores, 63) << 26) | (level >= 3 ? cores << 14 : 0)) >>> 0;
       }
       break;
-    case 0x0b: // extended topology: one thread a core, all cores in one package
-    case 0x1f: // version 2 of it
-      topologyLevel(leaf, apicId, cpus);
-      break;
     case 0x80000008: // AMD: cores - 1 in 7:0, size of the APIC id's core part in 15:12
       if ((leaf.ecx & 0xffff) !== 0 || cpus > 1) leaf.ecx = (bitsFor(cpus) << 12) | (cpus - 1);
       break;
@@ -64,12 +70,23 @@ function adapt(leaf: CpuidEntry, { apicId, cpus, tscDeadlineTimer }: CpuTopology
   return leaf;
 }
 
-/** SDM: EAX 4:0 is the shift to the next level's id, EBX the logical processors at this level, ECX the level's type. */
-function topologyLevel(leaf: CpuidEntry, apicId: number, cpus: number): void {
-  const levels = [{ shift: 0, processors: 1, type: 1 }, { shift: bitsFor(cpus), processors: cpus, type: 2 }];
-  const level = levels[leaf.index] ?? { shift: 0, processors: 0, type: 0 };
-  leaf.eax = level.shift;
-  leaf.ebx = level.processors;
-  leaf.ecx = (leaf.index & 0xff) | (level.type << 8);
-  leaf.edx = apicId;
+/**
+ * The levels of an extended topology leaf: one thread a core, all cores in one package, and the level that ends the list. EAX 4:0 is the
+ * shift to the next level's id, EBX the logical processors at this level, ECX the level's type and number.
+ */
+function topologyLevels(leaf: number, { apicId, cpus }: CpuTopology): CpuidEntry[] {
+  const levels = [
+    { shift: 0, processors: 1, type: LevelType.THREAD },
+    { shift: bitsFor(cpus), processors: cpus, type: LevelType.CORE },
+    { shift: 0, processors: 0, type: LevelType.INVALID },
+  ];
+  return levels.map(({ shift, processors, type }, index) => ({
+    function: leaf,
+    index,
+    flags: SIGNIFICANT_INDEX,
+    eax: shift,
+    ebx: processors,
+    ecx: index | (type << 8),
+    edx: apicId,
+  }));
 }
