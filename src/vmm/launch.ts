@@ -20,7 +20,7 @@ import { openOutput } from "./character_sink.ts";
 import type { VmmConfig } from "./config.ts";
 import { guestCpuid } from "./cpuid.ts";
 import { buildFirmwareItems } from "./firmware_items.ts";
-import { Gsi, KvmLayout, PciSlot, Port } from "./layout.ts";
+import { Gsi, KvmLayout, PciSlot, Port, RamLayout, splitRam } from "./layout.ts";
 import type { MachineHandle, PlacedProxy } from "./machine_handle.ts";
 import { createRam } from "./ram.ts";
 
@@ -61,14 +61,16 @@ export function launch(config: VmmConfig, self: SelfCommand): LaunchedMachine {
   const processes = new DeviceProcesses(config, self);
   try {
     const firmware = config.kernel === undefined ? loadFirmware(config.firmware) : undefined;
+    const cpuid = kvm.supportedCpuid();
+    const addressBits = physicalAddressBits(cpuid);
+    requireAddressable(config.memory.size, addressBits);
     const ram = createRam(config.memory.size, config.memory.id, config.memory.seal);
     const vm = createVm(kvm);
-    const cpuid = kvm.supportedCpuid();
     const vcpuFds = createVcpus(kvm, vm, config.cpus, cpuid);
     const acpi = buildAcpi({
       cpus: config.cpus,
       ram: ram.split,
-      physicalAddressBits: physicalAddressBits(cpuid),
+      physicalAddressBits: addressBits,
       serialPorts: acpiSerialPorts(config),
     });
     const handle: MachineHandle = {
@@ -124,6 +126,13 @@ function createVcpus(kvm: Kvm, vm: KvmVm, cpus: number, supported: readonly Cpui
 function physicalAddressBits(cpuid: readonly CpuidEntry[]): number {
   const leaf = cpuid.find((entry) => entry.function === 0x80000008);
   return leaf === undefined ? DEFAULT_ADDRESS_BITS : leaf.eax & 0xff;
+}
+
+/** @throws {Error} when RAM of `size` bytes ends above what guests of this host can address. */
+export function requireAddressable(size: number, addressBits: number): void {
+  const { high } = splitRam(size);
+  if (high === 0 || RamLayout.HIGH_BASE + high <= 2 ** addressBits) return;
+  throw new Error(`${size / 2 ** 20} MiB of RAM do not fit the ${addressBits} bits of a physical address on this host`);
 }
 
 function acpiSerialPorts({ serialPorts }: VmmConfig) {

@@ -41,9 +41,12 @@ const Slot = { CONVENTIONAL: 0, EXTENDED: 1, HIGH: 2, FIRMWARE: 3, SEGMENTS: 4 }
 const READ = 1;
 const WRITE = 2;
 
+/** What takes memory slots. */
+export type SlotHost = Pick<KvmVm, "setMemoryRegion">;
+
 /** The guest-physical memory map of a machine, as one thread drives it. */
 export class MemoryMap {
-  readonly #vm: KvmVm;
+  readonly #vm: SlotHost;
   readonly #ram: GuestRam;
   readonly #firmware: FirmwareImage | undefined;
   readonly #segments: Uint8Array;
@@ -52,7 +55,7 @@ export class MemoryMap {
    * @param segments {@linkcode SEGMENT_COUNT} bytes that all threads share: what each legacy segment is. Zero at first.
    * @param firmware `undefined` for a machine that boots a kernel directly.
    */
-  constructor(vm: KvmVm, ram: GuestRam, firmware: FirmwareImage | undefined, segments: Uint8Array) {
+  constructor(vm: SlotHost, ram: GuestRam, firmware: FirmwareImage | undefined, segments: Uint8Array) {
     this.#vm = vm;
     this.#ram = ram;
     this.#firmware = firmware;
@@ -156,7 +159,6 @@ export class MemoryMap {
   /** Where a segment's bytes are in this process, or `undefined` where reads find nothing. */
   #segmentMemory(segment: number, access: number): bigint | undefined {
     const gpa = this.#segmentGpa(segment);
-    if (gpa + SEGMENT_SIZE > this.#ram.split.low) return undefined;
     if ((access & READ) !== 0) return this.#ram.handle.address + BigInt(gpa);
     const firmware = this.#firmware;
     if (firmware === undefined || gpa < firmware.aliasGpa) return undefined;

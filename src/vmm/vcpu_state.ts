@@ -7,11 +7,26 @@ import { type KvmVcpu, type KvmVm, VCPU_STATES, type VcpuStateName } from "../ff
 import { KVM_REGS, KvmIrqchip, KvmSregsOffset } from "../ffi/kvm_abi.ts";
 import type { InitialCpuState, SegmentState, TableState } from "./boot/cpu_state.ts";
 
+/** What is needed of a machine to keep the state of its interrupt chips and timer. */
+export type ChipHost = Pick<KvmVm, "irqchip" | "setIrqchip" | "pit" | "setPit">;
+
+/** What is needed of a vCPU to keep its state. */
+export type StatefulVcpu = Pick<KvmVcpu, "get" | "set" | "msr" | "setMsr">;
+
 /** The order in which KVM wants parts of the state: the APIC base in SREGS before the LAPIC's registers. */
 const RESTORE_ORDER = ["sregs", "lapic", "mpState", "fpu", "events", "debugRegs", "regs"] as const;
 
 /** The model-specific registers that tick: going back to their power-on value would be a jump in time. */
 const TIME_MSRS = new Set([0x10, /* TSC */ 0x3b /* TSC_ADJUST */]);
+
+/**
+ * The memory type range registers (SDM volume 3, section 12.11): they are reset like others, and KVM has them, but does not list them.
+ * Variable ranges from 0x200, fixed ranges from 0x250, the default type.
+ */
+const MTRRS = [
+  ...Array.from({ length: 16 }, (_, i) => 0x200 + i),
+  ...[0x250, 0x258, 0x259, 0x268, 0x269, 0x26a, 0x26b, 0x26c, 0x26d, 0x26e, 0x26f, 0x2ff],
+];
 
 /** Everything about a vCPU that a reset puts back. */
 interface VcpuSnapshot {
@@ -21,17 +36,18 @@ interface VcpuSnapshot {
 
 /** The power-on state of a machine's CPUs, interrupt chips and timer: read once when all are new. */
 export class PowerOnState {
-  readonly #vm: KvmVm;
-  readonly #vcpus: readonly KvmVcpu[];
+  readonly #vm: ChipHost;
+  readonly #vcpus: readonly StatefulVcpu[];
   readonly #snapshots: readonly VcpuSnapshot[];
   readonly #irqchips: readonly Uint8Array<ArrayBuffer>[];
   readonly #pit: Uint8Array<ArrayBuffer>;
 
   /** @param msrs The registers that KVM counts to a vCPU's state (`Kvm.msrIndices`). */
-  constructor(vm: KvmVm, vcpus: readonly KvmVcpu[], msrs: readonly number[]) {
+  constructor(vm: ChipHost, vcpus: readonly StatefulVcpu[], msrs: readonly number[]) {
     this.#vm = vm;
     this.#vcpus = vcpus;
-    this.#snapshots = vcpus.map((vcpu) => snapshot(vcpu, msrs.filter((index) => !TIME_MSRS.has(index))));
+    const kept = [...new Set([...msrs, ...MTRRS])].filter((index) => !TIME_MSRS.has(index));
+    this.#snapshots = vcpus.map((vcpu) => snapshot(vcpu, kept));
     this.#irqchips = Object.values(KvmIrqchip).map((chip) => vm.irqchip(chip));
     this.#pit = vm.pit();
   }
@@ -50,7 +66,7 @@ export class PowerOnState {
   }
 }
 
-function snapshot(vcpu: KvmVcpu, msrs: readonly number[]): VcpuSnapshot {
+function snapshot(vcpu: StatefulVcpu, msrs: readonly number[]): VcpuSnapshot {
   const names = Object.keys(VCPU_STATES) as VcpuStateName[];
   const values = msrs.map((index) => [index, vcpu.msr(index)] as const);
   return {
@@ -60,7 +76,7 @@ function snapshot(vcpu: KvmVcpu, msrs: readonly number[]): VcpuSnapshot {
 }
 
 /** Gives a vCPU the registers that a boot loader asks for. */
-export function setInitialState(vcpu: KvmVcpu, state: InitialCpuState): void {
+export function setInitialState(vcpu: Pick<KvmVcpu, "get" | "set">, state: InitialCpuState): void {
   const sregs = vcpu.get("sregs");
   const { SEGMENTS } = KvmSregsOffset;
   setSegment(sregs, SEGMENTS.cs, state.cs);
