@@ -41,15 +41,25 @@ export function diskArguments(image: string): string[] {
 }
 
 /** Starts a VMM whose adapter is at the other end of `link`. */
-export function startVmm(stage: Stage, half: Half, link: number): Program {
-  const proxy = ["-device", `x-pci-proxy-dev,id=lsi0,fd=${GIVEN_FD}`];
-  const command = half === "qemu" ? [...qemuVmm(), ...proxy] : [...splitvmVmm(half), ...proxy];
+export function startVmm(stage: Stage, half: Half, link: number, options: readonly string[] = []): Program {
+  const all = ["-device", `x-pci-proxy-dev,id=lsi0,fd=${GIVEN_FD}`, ...options];
+  const command = half === "qemu" ? [...qemuVmm(), ...all] : splitvmVmm(half, all);
   return stage.start({ name: "VMM", command, given: link });
 }
 
+/** Starts a VMM with no device, but for those that `options` tell it to have. */
+export function startLoneVmm(stage: Stage, build: Build, options: readonly string[]): Program {
+  return stage.start({ name: "VMM", command: splitvmVmm(build, options) });
+}
+
 /** Starts a VMM that spawns the device process by itself. */
-export function startWholeMachine(stage: Stage, build: Build, image: string): Program {
-  return stage.start({ name: "VMM", command: [...splitvmVmm(build), ...diskArguments(image)] });
+export function startWholeMachine(
+  stage: Stage,
+  build: Build,
+  image: string,
+  options: readonly string[] = [],
+): Program {
+  return startLoneVmm(stage, build, [...diskArguments(image), ...options]);
 }
 
 /** Starts a device process that serves the disk over `link`. */
@@ -74,6 +84,8 @@ function qemuVmm(): string[] {
   ];
 }
 
-function splitvmVmm(build: Build): string[] {
-  return [...build.command, "-machine", "q35,accel=kvm", "-m", MEMORY, "-serial", "stdio", "-no-reboot"];
+/** `options` may give the machine another size. */
+function splitvmVmm(build: Build, options: readonly string[]): string[] {
+  const size = options.includes("-m") ? [] : ["-m", MEMORY];
+  return [...build.command, "-machine", "q35,accel=kvm", ...size, "-serial", "stdio", "-no-reboot", ...options];
 }
