@@ -1,13 +1,12 @@
 /**
  * The ACPI tables through ACPICA's compiler: every table can be disassembled, what comes out compiles without an error or a
  * warning, and compiling it again gives the same data.
- *
- * Needs `iasl` (Debian: acpica-tools).
  */
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path";
 import { type AcpiMachine, buildAcpi } from "../../src/vmm/acpi/acpi.ts";
 import { relocate } from "../../src/vmm/acpi/image.ts";
+import { program, testNeeding } from "../support/requirements.ts";
 
 const MACHINES: Readonly<Record<string, AcpiMachine>> = {
   "a small machine": {
@@ -33,16 +32,6 @@ const CHECKSUM = 9;
 function run(directory: string, ...args: string[]): { success: boolean; text: string } {
   const { success, stdout, stderr } = new Deno.Command("iasl", { args, cwd: directory }).outputSync();
   return { success, text: new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr) };
-}
-
-function iaslMissing(): boolean {
-  try {
-    new Deno.Command("iasl", { args: ["-v"] }).outputSync();
-    return false;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return true;
-    throw error;
-  }
 }
 
 /** The tables at an address, by signature. */
@@ -71,12 +60,11 @@ function substance(table: Uint8Array): Uint8Array {
   return copy;
 }
 
-const missing = iaslMissing();
-if (missing) console.warn("The ACPI table checks need iasl: install the Debian package acpica-tools");
+const IASL = program("iasl", "acpica-tools");
 
 for (const [title, machine] of Object.entries(MACHINES)) {
   for (const [signature, table] of tablesOf(machine)) {
-    Deno.test({ name: `iasl takes the ${signature} of ${title} without a complaint`, ignore: missing }, () => {
+    testNeeding([IASL], `iasl takes the ${signature} of ${title} without a complaint`, () => {
       const directory = Deno.makeTempDirSync({ prefix: "splitvm-acpi-" });
       try {
         Deno.writeFileSync(join(directory, "table.aml"), table);

@@ -78,7 +78,7 @@ export const SEABIOS = file("/usr/share/seabios/bios-256k.bin", "seabios");
 /** Registers a test that needs something. */
 export function testNeeding(needs: readonly Requirement[], name: string, body: () => void | Promise<void>): void {
   const missing = needs.filter((need) => !need.isMet());
-  const complaint = missing.map(({ name, remedy }) => `${name} is missing: ${remedy}`).join("; ");
+  const complaint = missing.map(({ name, remedy }) => `needs ${name}: ${remedy}`).join("; ");
   if (missing.length === 0) {
     Deno.test(name, body);
   } else if (REQUIRE_ALL) {

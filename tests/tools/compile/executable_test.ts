@@ -145,7 +145,8 @@ Deno.test("Signals reach the program", async () => {
 
 Deno.test("It runs in an empty environment, by way of a symbolic link", async () => {
   const link = `${folder}/link`;
-  await Deno.symlink(executable, link);
+  // Deno's own function would need to be allowed to write anywhere.
+  assertEquals((await shell(`ln -s "$0" '${link}'`)).code, 0);
   assertEquals(report(await run(link, ["report"], { clearEnv: true, cwd: "/" })).url, PROGRAM_URL);
 });
 
