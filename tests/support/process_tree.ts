@@ -13,9 +13,6 @@ const PR_SET_CHILD_SUBREAPER = 36;
 const P_PIDFD = 3;
 const WEXITED = 4;
 
-/** How long a process may take to end when what it serves has gone, in milliseconds. */
-const PATIENCE = 10_000;
-
 /** The text of a file below /proc, for which Deno's own functions would need every permission. Empty when it is not there. */
 function readProc(path: string): string {
   let fd: number;
@@ -58,6 +55,12 @@ export function commandLineOf(pid: number): string {
   return readProc(`/proc/${pid}/cmdline`).replaceAll("\0", " ").trim();
 }
 
+/** Whether a process has a handler for a signal. */
+export function catchesSignal(pid: number, signal: number): boolean {
+  const [, caught = "0"] = /^SigCgt:\s*([0-9a-f]+)$/m.exec(readProc(`/proc/${pid}/status`)) ?? [];
+  return (BigInt(`0x${caught}`) >> BigInt(signal - 1) & 1n) === 1n;
+}
+
 /** Makes processes whose parent ends children of this process, so that none of them gets out of sight. */
 export function adoptOrphans(adopt: boolean): void {
   checked("prctl(PR_SET_CHILD_SUBREAPER)", syscalls().prctl(PR_SET_CHILD_SUBREAPER, adopt ? 1 : 0, 0, 0, 0));
@@ -71,12 +74,13 @@ export function signalProcess(pid: number, signal: number): void {
 /**
  * Waits for the end of a child that nobody here spawned, and reaps it.
  *
+ * @param patience How long it may take to see that what it serves has gone, in milliseconds; then it is ended by force.
  * @returns whether it ended by itself.
  */
-export function reapOrphan(pid: number): boolean {
+export function reapOrphan(pid: number, patience = 10_000): boolean {
   const pidfd = checked(`pidfd_open(${pid})`, syscalls().pidfd_open(pid, 0));
   try {
-    const ended = pollFd(pidfd, Ready.IN, PATIENCE) !== 0;
+    const ended = pollFd(pidfd, Ready.IN, patience) !== 0;
     if (!ended) checked("pidfd_send_signal", syscalls().pidfd_send_signal(pidfd, Signal.KILL, null, 0));
     const info = new Uint8Array(128);
     checked(`waitid(${pid})`, syscalls().waitid(P_PIDFD, pidfd, info, WEXITED, null));

@@ -256,18 +256,20 @@ function play(body: (stage: Stage) => void): void {
 }
 
 /** Reaps processes that outlived the program that started them. @returns the command lines of those that were ended by force. */
-function reapOrphans(known: readonly number[]): string[] {
+function reapOrphans(known: readonly number[], patience?: number): string[] {
   return childrenOf("self").filter((pid) => !known.includes(pid)).flatMap((pid) => {
     const commandLine = commandLineOf(pid);
-    return reapOrphan(pid) ? [] : [commandLine];
+    return reapOrphan(pid, patience) ? [] : [commandLine];
   });
 }
 
 /**
  * A test body that plays on a stage. It fails when a descriptor, a thread or a process is left behind that was not there before; a
  * process that a program of the test started counts as one of the test's. When it fails, what the programs wrote is shown.
+ *
+ * @param patience How long such a process may outlive its program, in milliseconds.
  */
-export function onStage(body: (stage: Stage) => void): () => void {
+export function onStage(body: (stage: Stage) => void, patience?: number): () => void {
   return () => {
     const [descriptors, threads, children] = [openDescriptors(), threadsOf("self"), childrenOf("self")];
     const stayed: string[] = [];
@@ -275,7 +277,7 @@ export function onStage(body: (stage: Stage) => void): () => void {
     try {
       play(body);
     } finally {
-      stayed.push(...reapOrphans(children));
+      stayed.push(...reapOrphans(children, patience));
       adoptOrphans(false);
     }
     assertEquals(stayed, [], "processes did not end with the program that started them");
