@@ -46,6 +46,8 @@ const BLKDISCARD = 0x1277;
 const BLKZEROOUT = 0x127f;
 
 const F_DUPFD_CLOEXEC = 1030;
+const F_GETFD = 1;
+const FD_CLOEXEC = 1;
 const F_GETFL = 3;
 const F_SETFL = 4;
 const AT_FDCWD = -100;
@@ -87,6 +89,15 @@ export function duplicateFd(fd: number, atLeast = 3): number {
 /** Whether `fd` is an open descriptor of this process. */
 export function isOpenFd(fd: number): boolean {
   return syscalls().fcntl(fd, F_GETFL, 0) >= 0;
+}
+
+/**
+ * Whether `fd` is open and came from whoever started this process: what is inherited was not close-on-exec, and what a process opens for
+ * itself here always is.
+ */
+export function isInheritedFd(fd: number): boolean {
+  const flags = syscalls().fcntl(fd, F_GETFD, 0);
+  return flags >= 0 && (flags & FD_CLOEXEC) === 0;
 }
 
 /** The status flags of an open descriptor ({@linkcode OpenFlags}; access mode in the low two bits). */

@@ -7,6 +7,7 @@
  *
  * @module
  */
+import { isInheritedFd } from "../ffi/file.ts";
 import type { ControllerConfig, RemoteConfig } from "./config.ts";
 import { registerDevice } from "./devices.ts";
 import { Lsi53c895a } from "./lsi53c895a/lsi53c895a.ts";
@@ -27,10 +28,19 @@ registerDevice<ControllerConfig>(
 export function runRemote(config: RemoteConfig): number {
   const machine = new RemoteMachine((line) => console.error(`splitvm: ${line}`));
   try {
-    for (const object of config.objects) machine.add(object);
+    for (const object of config.objects) {
+      requireGiven(object);
+      machine.add(object);
+    }
     while (machine.size > 0) machine.turn();
   } finally {
     machine.close();
   }
   return machine.failed ? 1 : 0;
+}
+
+/** Deno has descriptors of its own among the first numbers, even sockets. */
+function requireGiven({ id, fd }: RemoteConfig["objects"][number]): void {
+  if (isInheritedFd(fd)) return;
+  throw new Error(`remote-object ${id}: fd ${fd} is not an open UNIX stream socket that this process was given`);
 }

@@ -13,11 +13,12 @@ import {
   spawnDeviceProcess,
 } from "../proxy/device_process.ts";
 import { connectProxy } from "../proxy/pci_proxy.ts";
-import { closeFd } from "../ffi/file.ts";
+import { closeFd, isInheritedFd } from "../ffi/file.ts";
+import { isUnixStreamSocket } from "../ffi/socket.ts";
 import { type AcpiImage, buildAcpi } from "./acpi/acpi.ts";
 import { loadFirmware } from "./boot/boot_files.ts";
 import { openOutput } from "./character_sink.ts";
-import type { VmmConfig } from "./config.ts";
+import type { ProxyDeviceConfig, VmmConfig } from "./config.ts";
 import { guestCpuid } from "./cpuid.ts";
 import { buildFirmwareItems } from "./firmware_items.ts";
 import { Gsi, KvmLayout, PciSlot, Port, RamLayout, splitRam } from "./layout.ts";
@@ -150,6 +151,7 @@ class DeviceProcesses {
     try {
       for (const device of config.devices) {
         if (device.kind === "proxy") {
+          requireLink(device);
           this.#links.push({ id: device.id, fd: device.fd, process: undefined });
         } else {
           const process = spawnDeviceProcess(self, device.controller);
@@ -179,6 +181,12 @@ class DeviceProcesses {
     for (const { process } of this.#links) if (process !== undefined) reapDeviceProcess(process);
     this.#links.length = 0;
   }
+}
+
+/** @throws {Error} for a number that is not the end of a link: Deno has descriptors of its own, even sockets, among the first numbers. */
+function requireLink({ id, fd }: ProxyDeviceConfig): void {
+  if (isInheritedFd(fd) && isUnixStreamSocket(fd)) return;
+  throw new Error(`pci-proxy-dev ${id}: fd ${fd} is not a UNIX stream socket that this process was given`);
 }
 
 function freeSlot(taken: ReadonlySet<number>, id: string): number {
