@@ -90,7 +90,7 @@ export interface VmmConfig {
   /** `-uuid`, in lower case with hyphens. */
   readonly uuid: string | undefined;
   readonly memory: MemoryConfig;
-  /** Number of vCPUs, 1-255. */
+  /** Number of vCPUs, 1-128. */
   readonly cpus: number;
   /** `host` and `max` both give all that KVM supports. */
   readonly cpuModel: "host" | "max";
