@@ -43,7 +43,18 @@ const CLD_EXITED = 1;
 const PR_SET_PDEATHSIG = 1;
 
 /** Signal numbers (asm/signal.h). */
-export const Signal = { INT: 2, QUIT: 3, KILL: 9, USR1: 10, PIPE: 13, TERM: 15, CHLD: 17, CONT: 18, STOP: 19 } as const;
+export const Signal = {
+  HUP: 1,
+  INT: 2,
+  QUIT: 3,
+  KILL: 9,
+  USR1: 10,
+  PIPE: 13,
+  TERM: 15,
+  CHLD: 17,
+  CONT: 18,
+  STOP: 19,
+} as const;
 
 /** How to start a program. */
 export interface SpawnOptions {

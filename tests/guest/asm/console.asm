@@ -1,0 +1,44 @@
+; Reads the console up to an EOT, and tells how many characters came before it and what their sum is.
+
+bits 32
+org 0x100000
+
+%include "serial.asm"
+%include "pci.asm"
+%include "power.asm"
+
+LSR_DATA_READY  equ 0x01
+EOT             equ 4
+STACK_SIZE      equ 0x1000
+
+entry:
+        mov     esp, memory_end
+        cld
+        call    serial_init
+        say     `ready\n`
+        xor     esi, esi
+        xor     edi, edi
+.wait:
+        mov     dx, COM1_LSR
+        in      al, dx
+        test    al, LSR_DATA_READY
+        jz      .wait
+        mov     dx, COM1_DATA
+        in      al, dx
+        cmp     al, EOT
+        je      .end
+        inc     esi
+        movzx   eax, al
+        add     edi, eax
+        jmp     .wait
+.end:
+        mov     eax, esi
+        call    print_decimal
+        say     ` characters, sum `
+        mov     eax, edi
+        call    print_decimal
+        say     `\n`
+        jmp     power_off
+
+image_end:
+memory_end      equ (image_end + STACK_SIZE + 15) & ~15

@@ -1,0 +1,113 @@
+/** The console and the control thread: input, timers, signals, and the terminal that the machine was started from. */
+import { assertEquals } from "@std/assert";
+import { checked } from "../../src/ffi/errno.ts";
+import { closeFd, OpenFlags, setNonblocking, writeFd } from "../../src/ffi/file.ts";
+import { Signal } from "../../src/ffi/process.ts";
+import { syscalls } from "../../src/ffi/syscall.ts";
+import { INPUT_RING_SIZE } from "../../src/vmm/platform/serial.ts";
+import { LocalMode, Terminal } from "../support/terminal.ts";
+import consoleGuest from "./asm/console.asm" with { type: "text" };
+import idle from "./asm/idle.asm" with { type: "text" };
+import smp from "./asm/smp.asm" with { type: "text" };
+import timer from "./asm/timer.asm" with { type: "text" };
+import { GIVEN_FD, type Program, type Stage } from "../support/stage.ts";
+import { startGuest, testOnKvm } from "./guests.ts";
+
+testOnKvm("input of many times the receiver's size reaches the guest whole", (stage) => {
+  const vmm = startGuest(stage, consoleGuest);
+  const text = "splitvm ".repeat(INPUT_RING_SIZE);
+  vmm.waitFor("ready\r\n");
+  vmm.send(`${text}\x04`);
+  assertEquals(vmm.wait(), { code: 0 });
+  const sum = new TextEncoder().encode(text).reduce((total, byte) => total + byte, 0);
+  assertEquals(vmm.console, `ready\r\n${text.length} characters, sum ${sum}\r\n`);
+});
+
+testOnKvm("the real-time clock interrupts while nothing else happens", (stage) => {
+  const vmm = startGuest(stage, timer, { options: ["-serial", "null"] });
+  assertEquals(vmm.wait(), { code: 0 });
+  assertEquals(vmm.console, "10 interrupts of the clock\r\n");
+});
+
+testOnKvm("the clock goes on after the end of the console's input", (stage) => {
+  const vmm = startGuest(stage, timer, { by: ["sh", "-c", 'exec "$@" < /dev/null', "sh"] });
+  assertEquals(vmm.wait(), { code: 0 });
+  assertEquals([vmm.console, vmm.errors], ["10 interrupts of the clock\r\n", ""]);
+});
+
+const SIGNALS = [["SIGTERM", Signal.TERM], ["SIGINT", Signal.INT], ["SIGHUP", Signal.HUP]] as const;
+for (const [name, signal] of SIGNALS) {
+  testOnKvm(`${name} ends a machine whose guest sleeps, with status 0`, (stage) => {
+    const vmm = startGuest(stage, idle, { options: ["-smp", "2"] });
+    // What gives the guest its input is what listens to signals.
+    vmm.waitFor("waiting\r\n");
+    vmm.send("x");
+    vmm.waitFor("ready\r\n");
+    vmm.signal(signal);
+    assertEquals(vmm.wait(), { code: 0 });
+    assertEquals(vmm.errors, "");
+  });
+}
+
+/** A pipe that is full, and that nobody reads. @returns what both ends are called here. */
+function fullPipe(): { reader: number; writer: number } {
+  const ends = new Int32Array(2);
+  checked("pipe2", syscalls().pipe2(ends, OpenFlags.O_CLOEXEC));
+  const [reader, writer] = ends;
+  setNonblocking(writer, true);
+  while (writeFd(writer, new Uint8Array(4096)) > 0);
+  setNonblocking(writer, false);
+  return { reader, writer };
+}
+
+testOnKvm("a guest goes on when nobody reads what it prints", (stage) => {
+  const { reader, writer } = fullPipe();
+  try {
+    const constants = { CPUS: 2, ACTION: 0 };
+    const output = { debugFile: `/dev/fd/${GIVEN_FD}`, given: writer };
+    const vmm = startGuest(stage, smp, { constants, options: ["-smp", "2"], ...output });
+    assertEquals(vmm.wait(), { code: 0 });
+    assertEquals(vmm.errors, "");
+  } finally {
+    [reader, writer].forEach(closeFd);
+  }
+});
+
+/** A machine on a terminal. */
+function onTerminal(stage: Stage, source: string, body: (vmm: Program, terminal: Terminal) => void): void {
+  const terminal = new Terminal();
+  try {
+    body(startGuest(stage, source, { by: ["sh", "-c", 'exec "$@" <"$0" >"$0"', terminal.path] }), terminal);
+  } finally {
+    terminal.close();
+  }
+}
+
+const LINE_MODES = LocalMode.ICANON | LocalMode.ECHO;
+
+testOnKvm(
+  "a terminal gives the guest each key as it is typed, and is as before when the machine has ended",
+  (stage) => {
+    onTerminal(stage, consoleGuest, (vmm, terminal) => {
+      assertEquals(terminal.localModes & LINE_MODES, LINE_MODES);
+      terminal.waitFor("ready");
+      // Neither line editing nor echo; keys for signals stay.
+      assertEquals(terminal.localModes & (LINE_MODES | LocalMode.ISIG), LocalMode.ISIG);
+      terminal.type("a\x04");
+      terminal.waitFor("1 characters, sum 97");
+      assertEquals(vmm.wait(), { code: 0 });
+      assertEquals(terminal.localModes & LINE_MODES, LINE_MODES);
+    });
+  },
+);
+
+testOnKvm("a terminal is as before after SIGTERM", (stage) => {
+  onTerminal(stage, idle, (vmm, terminal) => {
+    terminal.waitFor("waiting");
+    terminal.type("x");
+    terminal.waitFor("ready");
+    vmm.signal(Signal.TERM);
+    assertEquals(vmm.wait(), { code: 0 });
+    assertEquals(terminal.localModes & LINE_MODES, LINE_MODES);
+  });
+});

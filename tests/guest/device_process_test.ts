@@ -1,0 +1,59 @@
+/** A device process that goes away while the guest runs: the device is an empty slot from then on, and nothing else happens. */
+import { assert, assertEquals } from "@std/assert";
+import { Signal } from "../../src/ffi/process.ts";
+import { syscalls } from "../../src/ffi/syscall.ts";
+import { SOURCE, startRemote } from "../support/machines.ts";
+import { childrenOf } from "../support/process_tree.ts";
+import interrupt from "./asm/interrupt.asm" with { type: "text" };
+import { GIVEN_DEVICE, localDisk, startGuest, testOnKvm } from "./guests.ts";
+
+const constants = { RESET_FIRST: 0 };
+/** All-ones from the device's registers, the BAR's as the configuration space's, and no interrupt from a line that was high. */
+const GONE = "register ff, identity ffffffff\r\nline is low: 0 interrupts\r\n";
+
+function assertOneLine(errors: string): void {
+  assert(/^splitvm: device lsi0 is gone: .*reads as all-ones from now on\n$/.test(errors), errors);
+}
+
+testOnKvm("a device that answers keeps its line high until the guest takes the cause away", (stage) => {
+  const vmm = startGuest(stage, interrupt, { constants, options: localDisk(stage) });
+  vmm.waitFor("line is high: interrupts without end\r\nwaiting\r\n");
+  vmm.send("x");
+  assertEquals(vmm.wait(), { code: 0 });
+  assert(vmm.console.endsWith("register 90, identity 00121000\r\nline is low: 0 interrupts\r\n"), vmm.console);
+  assertEquals(vmm.errors, "");
+});
+
+testOnKvm(
+  "a device process that the VMM started is killed: its device reads as all-ones, its interrupt falls",
+  (stage) => {
+    const vmm = startGuest(stage, interrupt, { constants, options: localDisk(stage) });
+    vmm.waitFor("waiting\r\n");
+    const [child, ...others] = childrenOf(vmm.pid);
+    assertEquals(others, []);
+    assertEquals(syscalls().kill(child, Signal.KILL), 0);
+    vmm.send("x");
+    assertEquals(vmm.wait(), { code: 0 });
+    assert(vmm.console.endsWith(GONE), vmm.console);
+    assertOneLine(vmm.errors);
+  },
+);
+
+testOnKvm(
+  "a device process behind a socket that was given is killed: the guest goes on without the device",
+  (stage) => {
+    const image = `${stage.directory}/disk.img`;
+    Deno.writeFileSync(image, new Uint8Array(1 << 20));
+    const [near, far] = stage.link();
+    const remote = startRemote(stage, SOURCE, image, far);
+    const vmm = startGuest(stage, interrupt, { constants, options: GIVEN_DEVICE, given: near });
+    stage.giveAway();
+    vmm.waitFor("waiting\r\n");
+    remote.signal(Signal.KILL);
+    assertEquals(remote.wait(), { signal: Signal.KILL });
+    vmm.send("x");
+    assertEquals(vmm.wait(), { code: 0 });
+    assert(vmm.console.endsWith(GONE), vmm.console);
+    assertOneLine(vmm.errors);
+  },
+);
