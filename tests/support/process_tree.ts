@@ -55,12 +55,6 @@ export function commandLineOf(pid: number): string {
   return readProc(`/proc/${pid}/cmdline`).replaceAll("\0", " ").trim();
 }
 
-/** Whether a process has a handler for a signal. */
-export function catchesSignal(pid: number, signal: number): boolean {
-  const [, caught = "0"] = /^SigCgt:\s*([0-9a-f]+)$/m.exec(readProc(`/proc/${pid}/status`)) ?? [];
-  return (BigInt(`0x${caught}`) >> BigInt(signal - 1) & 1n) === 1n;
-}
-
 /** Makes processes whose parent ends children of this process, so that none of them gets out of sight. */
 export function adoptOrphans(adopt: boolean): void {
   checked("prctl(PR_SET_CHILD_SUBREAPER)", syscalls().prctl(PR_SET_CHILD_SUBREAPER, adopt ? 1 : 0, 0, 0, 0));
