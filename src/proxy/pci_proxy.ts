@@ -32,6 +32,12 @@ import { closeInterruptFds, createInterruptFds, type InterruptFds, type IrqfdHos
 const REPLY_TIMEOUT = 10_000;
 
 /**
+ * The same for its first words, when its process may only just be starting, on a machine that has much else to do. One that dies meanwhile is
+ * noticed at once.
+ */
+const GREETING_TIMEOUT = 60_000;
+
+/**
  * For how long after the start a peer may lose what the guest has configured, in nanoseconds. QEMU's remote process answers on its link
  * before it resets its devices for the first time.
  */
@@ -82,18 +88,18 @@ export function connectProxy(id: string, fd: number): ProxyHandle {
   const interrupt = createInterruptFds();
   const read = (offset: number) => {
     channel.outgoing.setConfigRead(offset, 4);
-    channel.call(channel.outgoing, REPLY_TIMEOUT);
+    channel.call(channel.outgoing, GREETING_TIMEOUT);
     return channel.incoming.returnLow;
   };
   const write = (offset: number, value: number) => {
     channel.outgoing.setConfigWrite(offset, 4, value);
-    channel.call(channel.outgoing, REPLY_TIMEOUT);
+    channel.call(channel.outgoing, GREETING_TIMEOUT);
   };
   try {
     const bars = probeBars({ read, write });
     const interruptPin = (read(PciConfig.INTERRUPT_LINE) >>> 8) & 0xff;
     channel.outgoing.setIrqFd();
-    channel.send(channel.outgoing, [interrupt.irq, interrupt.resample], REPLY_TIMEOUT);
+    channel.send(channel.outgoing, [interrupt.irq, interrupt.resample], GREETING_TIMEOUT);
     return {
       id,
       fd,
