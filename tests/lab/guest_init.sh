@@ -1,0 +1,17 @@
+#!/bin/sh
+# Process 1 of a guest in the lab: runs /scenario, says how it ended and what the kernel complained of, and switches the machine off.
+/bin/busybox --install -s /bin
+export PATH=/bin
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs devtmpfs /dev
+mount -t tmpfs tmpfs /run
+while read -r module; do
+  insmod "/modules/$module" || echo "guest: cannot load $module"
+done < /modules/list
+
+sh -e /scenario
+echo "guest: status $?"
+# Levels 0 to 4: warnings and worse.
+dmesg -r | grep '^<[0-4]>' | sed 's/^/guest: kernel /'
+poweroff -f
