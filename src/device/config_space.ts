@@ -208,7 +208,7 @@ export class ConfigSpace {
 
   /**
    * Where the BARs answer now: only those whose space the command register enables, at an address that software has
-   * programmed. Zero and the top of the space (what sizing leaves behind for a moment) are not addresses.
+   * programmed. Zero is not an address, nor is the top of memory space.
    */
   mappings(): BarMapping[] {
     const mapped: BarMapping[] = [];
@@ -218,7 +218,9 @@ export class ConfigSpace {
       const raw = this.read(PciConfig.BAR0 + 4 * bar.index, 4);
       const address = (bar.space === "io" ? raw & ~3 : raw & ~15) >>> 0;
       const limit = bar.space === "io" ? 0x10000 : 0x100000000;
-      if (address !== 0 && address + bar.size < limit) mapped.push({ ...bar, address });
+      // The last memory address is what sizing leaves behind for a moment; in I/O space a BAR can be programmed there.
+      const end = address + bar.size;
+      if (address !== 0 && (bar.space === "io" ? end <= limit : end < limit)) mapped.push({ ...bar, address });
     }
     return mapped;
   }

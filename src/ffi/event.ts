@@ -24,6 +24,7 @@ export const Ready = { IN: 0x001, OUT: 0x004, ERR: 0x008, HUP: 0x010, RDHUP: 0x2
 
 const one = new Uint8Array(BigUint64Array.of(1n).buffer);
 const counter = new Uint8Array(8);
+const readyProbe = new DataView(new ArrayBuffer(8)); // struct pollfd, as in pollFd
 
 /** Makes an eventfd, non-blocking and close-on-exec, its count zero. */
 export function createEventFd(): number {
@@ -36,6 +37,16 @@ export function signalEventFd(fd: number): boolean {
   if (result === -Errno.EAGAIN) return false;
   checked(`write(eventfd ${fd})`, result);
   return true;
+}
+
+/**
+ * Whether a descriptor is ready now. For descriptors that another process can make blocking at any time: a read or write right after this
+ * does not wait, unless somebody else is faster.
+ */
+export function isReady(fd: number, events: number): boolean {
+  readyProbe.setInt32(0, fd, true);
+  readyProbe.setInt16(4, events, true);
+  return syscalls().poll(readyProbe, 1, 0) > 0 && (readyProbe.getUint16(6, true) & events) !== 0;
 }
 
 /** Takes the count of an eventfd or the expirations of a timerfd back to zero. @returns whether it was above zero. */

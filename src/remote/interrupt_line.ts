@@ -8,7 +8,7 @@
  * @module
  */
 import type { InterruptPin } from "../device/pci_device.ts";
-import { createEventFd, drainEventFd, Ready, signalEventFd } from "../ffi/event.ts";
+import { createEventFd, drainEventFd, isReady, Ready, signalEventFd } from "../ffi/event.ts";
 import { closeFd, fileStatus, setNonblocking } from "../ffi/file.ts";
 import { closeAll } from "../ffi/socket.ts";
 import { LinkError } from "../link/link_error.ts";
@@ -67,7 +67,8 @@ export class InterruptLine implements InterruptPin {
 
   #resampled(): void {
     try {
-      if (drainEventFd(this.#wiring!.resample) && this.#asserted) this.#signal();
+      const { resample } = this.#wiring!;
+      if (isReady(resample, Ready.IN) && drainEventFd(resample) && this.#asserted) this.#signal();
     } catch {
       this.disconnect(); // it only looked like an eventfd, and would be ready for ever
     }
@@ -76,7 +77,8 @@ export class InterruptLine implements InterruptPin {
   #signal(): void {
     if (this.#wiring === undefined) return;
     try {
-      signalEventFd(this.#wiring.irq);
+      // A count that is full is as good as one more.
+      if (isReady(this.#wiring.irq, Ready.OUT)) signalEventFd(this.#wiring.irq);
     } catch {
       this.disconnect();
     }
@@ -87,7 +89,8 @@ export class InterruptLine implements InterruptPin {
  * Lets through what lives where eventfds live, the kernel's one anonymous inode, which files, pipes and sockets do not.
  * The few other things that live there answer reads and writes with errors.
  *
- * The descriptor is made non-blocking, in case the peer left it otherwise.
+ * The descriptor is made non-blocking. The peer shares that flag and can take it back, so each use looks first whether it would wait; a
+ * peer that changes the count in between can still hang a process that serves it.
  */
 function requireEventFd(what: string, fd: number): void {
   const model = createEventFd();

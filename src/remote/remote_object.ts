@@ -7,6 +7,7 @@
  * @module
  */
 import type { PciDevice } from "../device/pci_device.ts";
+import { errorChain } from "../error_chain.ts";
 import { closeFd } from "../ffi/file.ts";
 import { isUnixStreamSocket } from "../ffi/socket.ts";
 import { Channel } from "../link/channel.ts";
@@ -118,7 +119,7 @@ export class RemoteObject {
       try {
         release();
       } catch (error) {
-        this.#fail(error instanceof Error ? error.message : String(error));
+        this.#fail(errorChain(error));
       }
     }
   }

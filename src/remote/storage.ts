@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { errorChain } from "../error_chain.ts";
 import type { DriveConfig, ScsiDiskConfig } from "../options/storage.ts";
 import type { BlockDevice } from "./block/block_device.ts";
 import { openRaw } from "./block/raw.ts";
@@ -23,25 +24,32 @@ export function openScsiBus(disks: readonly ScsiDiskConfig[], resources: DeviceR
   for (const disk of disks) {
     const drive = openDrive(disk.drive);
     drives.set(disk.drive.id, drive);
-    bus.attach(
-      disk.scsiId,
-      disk.lun,
-      new ScsiDisk(drive, {
-        logicalBlockSize: disk.logicalBlockSize,
-        physicalBlockSize: disk.physicalBlockSize,
-        vendor: disk.vendor,
-        product: disk.product,
-        version: disk.version,
-        serial: disk.serial,
-        wwn: disk.wwn,
-        // A disk without a serial number still needs a name of its own in VPD page 0x83; QEMU takes the drive's, too.
-        deviceId: disk.serial ?? disk.drive.id.slice(0, 64),
-        onBlockError: (operation, error) =>
-          resources.host.warnOnce(`drive ${disk.drive.id}: ${operation}: ${error.message}`),
-      }),
-    );
+    bus.attach(disk.scsiId, disk.lun, makeDisk(disk, drive, resources));
   }
   return bus;
+}
+
+/** @throws {Error} when the image is too small for the disk, or a property is one that no disk can have. */
+function makeDisk(disk: ScsiDiskConfig, drive: BlockDevice, { host }: DeviceResources): ScsiDisk {
+  const { id, file } = disk.drive;
+  try {
+    return new ScsiDisk(drive, {
+      logicalBlockSize: disk.logicalBlockSize,
+      physicalBlockSize: disk.physicalBlockSize,
+      vendor: disk.vendor,
+      product: disk.product,
+      version: disk.version,
+      serial: disk.serial,
+      wwn: disk.wwn,
+      // A disk without a serial number still needs a name of its own in VPD page 0x83; QEMU takes the drive's, too.
+      deviceId: disk.serial ?? id.slice(0, 64),
+      // The offset stays out of the line: a full file system would otherwise fill the log with one for each block.
+      onBlockError: (operation, error) =>
+        host.warnOnce(`drive ${id}: ${operation} failed: ${errorChain(error.cause ?? error)}`),
+    });
+  } catch (error) {
+    throw new Error(`drive ${id}: ${file} cannot be a disk: ${(error as Error).message}`);
+  }
 }
 
 function openDrive({ id, file, readOnly, cache, discard }: DriveConfig): BlockDevice {
@@ -61,7 +69,7 @@ function closeBus(bus: ParallelScsiBus, drives: ReadonlyMap<string, BlockDevice>
     if (!flushed) {
       drive.flush((error) => {
         flushed = true;
-        if (error !== undefined) problems.push(`drive ${id}: flush: ${error.message}`);
+        if (error !== undefined) problems.push(`drive ${id}: flush failed: ${errorChain(error)}`);
       });
     }
     while (!flushed) loop.turn();

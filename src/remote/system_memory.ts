@@ -3,7 +3,7 @@
  *
  * A peer is not trusted with more than its own guest's life. A region that does not lie in its file as a whole is
  * refused, since touching it would end this process by SIGBUS. A peer that shortens the file afterwards can still do
- * that to its own device; memory files that are sealed against it (QEMU's memory-backend-memfd, and splitvm's) cannot
+ * that to this process, and so to whatever else it serves; memory files that are sealed against it (QEMU's memory-backend-memfd, and splitvm's) cannot
  * be shortened.
  *
  * @module

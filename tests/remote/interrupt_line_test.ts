@@ -129,12 +129,24 @@ Deno.test(
 );
 
 Deno.test(
-  "a descriptor that only looks like an eventfd is dropped when it fails",
+  "a descriptor that only looks like an eventfd holds nobody up, and is closed in the end",
   withLine(({ line }) => {
     const timers = [createTimerFd(), createTimerFd()];
     line.connect(timers[0], timers[1]);
     line.set(true); // a timerfd cannot be written
+    line.disconnect();
     assertEquals(timers.map(isOpenFd), [false, false]);
+  }),
+);
+
+Deno.test(
+  "an irq descriptor that the peer fills and makes blocking later holds nobody up",
+  withLine(({ line, irq, connect }) => {
+    connect();
+    setNonblocking(irq, false);
+    writeFd(irq, new Uint8Array(BigUint64Array.of(0xffff_ffff_ffff_fffen).buffer));
+    line.set(true);
+    assert(drainEventFd(irq));
   }),
 );
 

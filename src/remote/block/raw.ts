@@ -86,7 +86,9 @@ export function openRaw(target: string | number, options: RawOptions = {}): Bloc
     const image = identify(fd, name, readOnly);
     checkAccess(fd, name, readOnly);
     switchDirectIo(fd, name, policy.direct);
-    if (!lockImage(fd, readOnly)) throw new Error(`Cannot open ${name}: another program is using it`);
+    if (!lockImage(fd, readOnly)) {
+      throw new Error(`Cannot open ${name}: it is in use already, by this or another program`);
+    }
     const io = policy.direct ? directIo(fd, alignmentOf(image), image.end) : bufferedIo(fd);
     return new RawImage(image, io, policy, discard);
   } catch (error) {

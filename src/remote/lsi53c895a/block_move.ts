@@ -159,9 +159,9 @@ export class BlockMove {
     if (phase === Phase.DATA_IN && part.length > 0) file.bytes[Reg.SFBR] = part[0];
     this.#advance(part.length);
     file.setDword(Reg.CSBC, file.dword(Reg.CSBC) + part.length);
-    this.#context.progressed();
     // The bytes may have landed in the chip's own registers and ended the command.
     if (connection.process === process) connection.advanceData(part.length);
+    this.#context.progressed();
     return true;
   }
 
@@ -170,8 +170,8 @@ export class BlockMove {
     const part = this.#bytes.subarray(0, Math.min(file.count(Reg.DBC), connection.cdbRoom));
     if (!this.#fromMemory(part)) return false;
     this.#advance(part.length);
-    this.#context.progressed();
     connection.takeCommand(part);
+    this.#context.progressed();
     return true;
   }
 

@@ -78,7 +78,11 @@ export class MemoryInstructions {
     return file.has(Reg.DMODE, Dmode.DIOM) ? master.writeIo(address, part) : master.write(address, part);
   }
 
-  /** One to four bytes that share their place in a dword on both sides; anything else is an illegal instruction. */
+  /**
+   * DMODE's SIOM (LOAD) and DIOM (STORE) choose the address space here, too (manual, section "Load and Store Instructions").
+   *
+   * One to four bytes that share their place in a dword on both sides; anything else is an illegal instruction.
+   */
   #loadOrStore(first: number, second: number): void {
     const { file } = this.#context;
     const count = first & 7;
@@ -94,17 +98,17 @@ export class MemoryInstructions {
   }
 
   #load(register: number, address: number, count: number): boolean {
-    const { master, port } = this.#context;
+    const { port } = this.#context;
     const part = count === 4 ? this.#dword : this.#dword.subarray(0, count);
-    if (!master.read(address, part)) return false;
+    if (!this.#read(address, part)) return false;
     for (let i = 0; i < count; i++) port.write(register + i, part[i]);
     return true;
   }
 
   #store(register: number, address: number, count: number): boolean {
-    const { master, port } = this.#context;
+    const { port } = this.#context;
     const part = count === 4 ? this.#dword : this.#dword.subarray(0, count);
     for (let i = 0; i < count; i++) part[i] = port.read(register + i);
-    return master.write(address, part);
+    return this.#write(address, part);
   }
 }

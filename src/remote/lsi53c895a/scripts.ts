@@ -29,6 +29,11 @@ const MAX_SLICE = 10_000;
 /** Cost of a slice when SCRIPTS have long been spinning. */
 const MIN_SLICE = 128;
 const BYTES_PER_COST = 256;
+/**
+ * Longest that a slice goes on to start commands and move data, in nanoseconds: what a disk does for a command takes time that no count of
+ * instructions and bytes shows.
+ */
+const MAX_SLICE_NS = 2_000_000;
 /** Longest pause between two slices, in nanoseconds. */
 const MAX_PAUSE_NS = 1_000_000;
 /** Pause after the first slice without progress; it doubles from one to the next. */
@@ -63,6 +68,8 @@ export class ScriptsProcessor implements ScriptsContext {
   readonly #interruptOnTheFly: () => void;
   #executing = false;
   #budget = 0;
+  /** When the slice has taken long enough, on the clock. */
+  #sliceEnd = 0;
   /** Slices in a row that brought nothing about. */
   #idleSlices = 0;
   #progress = false;
@@ -98,7 +105,8 @@ export class ScriptsProcessor implements ScriptsContext {
     this.file.raise(Reg.ISTAT1, Istat1.SRUN);
     this.chip.wait = Wait.NONE;
     this.chip.moveCount = 0;
-    this.#idleSlices = 0;
+    // SCRIPTS that start themselves anew go on spinning.
+    if (!this.#executing) this.#idleSlices = 0;
     this.#run();
   }
 
@@ -160,6 +168,7 @@ export class ScriptsProcessor implements ScriptsContext {
 
   progressed(): void {
     this.#progress = true;
+    if (this.#clock.now() >= this.#sliceEnd) this.#budget = 0;
   }
 
   selectionUnanswered(): void {
@@ -191,6 +200,7 @@ export class ScriptsProcessor implements ScriptsContext {
     if (this.#executing || !this.running) return;
     this.#executing = true;
     this.#progress = false;
+    this.#sliceEnd = this.#clock.now() + MAX_SLICE_NS;
     this.#budget = Math.max(MIN_SLICE, MAX_SLICE >> this.#idleSlices);
     try {
       do {

@@ -30,7 +30,7 @@ export interface ScriptsContext extends ChipParts {
   wait(reason: typeof Wait[keyof typeof Wait]): void;
   /** Accounts for `bytes` moved. @returns Whether the current slice has time left. */
   spend(bytes: number): boolean;
-  /** Real work was done: SCRIPTS are not just spinning. */
+  /** Real work was done, which may have taken time: SCRIPTS are not just spinning. */
   progressed(): void;
   /** A selection has begun that no target will answer. */
   selectionUnanswered(): void;

@@ -77,7 +77,7 @@ export const Limit = {
   TRANSFER: 32 * 1024 * 1024,
   UNMAP: 1024 * 1024 * 1024,
   UNMAP_DESCRIPTORS: 255,
-  WRITE_SAME: 64 * 1024 * 1024,
+  WRITE_SAME: 8 * 1024 * 1024,
 } as const;
 
 const MIN_BLOCK_SIZE = 512;

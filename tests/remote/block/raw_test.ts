@@ -324,15 +324,15 @@ Deno.test("raw: closing gives the descriptor back, once", () => {
 
 Deno.test("raw: an image that is open for writing cannot be opened again, for reading neither", () => {
   withImage(pattern(4096), {}, (_, path) => {
-    assertThrows(() => openRaw(path), Error, `Cannot open ${path}: another program is using it`);
-    assertThrows(() => openRaw(path, { readOnly: true }), Error, "another program is using it");
+    assertThrows(() => openRaw(path), Error, `Cannot open ${path}: it is in use already`);
+    assertThrows(() => openRaw(path, { readOnly: true }), Error, "it is in use already");
   });
 });
 
 Deno.test("raw: any number may read an image, and nobody write it meanwhile", () => {
   withImage(pattern(4096), { readOnly: true }, (_, path) => {
     const second = openRaw(path, { readOnly: true });
-    assertThrows(() => openRaw(path), Error, "another program is using it");
+    assertThrows(() => openRaw(path), Error, "it is in use already");
     second.close();
   });
 });

@@ -42,6 +42,11 @@ export class FakeClock implements Clock {
     return timer;
   }
 
+  /** Time passes while somebody is at work: no timer fires. */
+  work(nanoseconds: number): void {
+    this.#now += nanoseconds;
+  }
+
   /** The earliest deadline. */
   get next(): number | undefined {
     const deadlines = this.#timers.flatMap((timer) => timer.deadline ?? []);

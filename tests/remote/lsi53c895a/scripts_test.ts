@@ -90,6 +90,43 @@ Deno.test("endless memory moves are bounded in bytes as jumps are in number", ()
   assertEquals(bytes < 100 * 0x100000, true, `${bytes} bytes in a second`);
 });
 
+Deno.test("commands that take a disk long end the slice, however few instructions they are", () => {
+  const bench = new Bench();
+  const slow = new FakeTarget({
+    start: (request) => {
+      bench.clock.work(10_000_000);
+      request.end();
+    },
+  });
+  bench.targets.set(0, slow);
+  bench.poke(0x1000, 0x80); // IDENTIFY, then a CDB of zeroes: TEST UNIT READY
+  const program = [
+    S.select(0),
+    S.move(S.MESSAGE_OUT, 1, 0x1000),
+    S.move(S.COMMAND, 6, 0x1010),
+    S.move(S.STATUS, 1, 0x1020),
+    S.move(S.MESSAGE_IN, 1, 0x1021),
+    S.clear(S.ACK),
+    S.waitDisconnect(),
+    S.jumpRelative(-64),
+  ];
+  bench.run(program);
+  assertEquals(slow.requests.length, 1);
+  assertEquals(bench.clock.next, bench.clock.now(), "the program goes on when others have had their turn");
+  bench.clock.advance(0);
+  assertEquals(slow.requests.length, 2);
+});
+
+Deno.test("SCRIPTS that start themselves anew by writing DSP cost next to nothing, either", () => {
+  const bench = new Bench();
+  bench.poke(0x1000, RAM_BASE);
+  bench.run([S.moveMemory(4, 0x1000, REGISTERS_BASE + Reg.DSP)]);
+  bench.clock.advance(SECOND);
+  const before = bench.device.instructionsExecuted;
+  bench.clock.advance(SECOND);
+  assertEquals(bench.device.instructionsExecuted - before <= 128 * 1000, true);
+});
+
 Deno.test("ABRT, SRST and a new DSP take effect between the slices of an endless program", () => {
   const stopWays = [
     (bench: Bench) => bench.write8(Reg.ISTAT0, Istat0.ABRT),

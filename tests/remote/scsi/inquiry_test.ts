@@ -88,7 +88,7 @@ Deno.test("SBC-3 6.6.3, page B0h states the limits that commands are held to", (
     assertEquals(view.getUint32(8), 32 * 1024 * 1024 / logicalBlockSize, "MAXIMUM TRANSFER LENGTH");
     assertEquals(view.getUint32(20), 1024 * 1024 * 1024 / logicalBlockSize, "MAXIMUM UNMAP LBA COUNT");
     assertEquals(view.getUint32(24), 255, "MAXIMUM UNMAP BLOCK DESCRIPTOR COUNT");
-    assertEquals(view.getBigUint64(36), BigInt(64 * 1024 * 1024 / logicalBlockSize), "MAXIMUM WRITE SAME LENGTH");
+    assertEquals(view.getBigUint64(36), BigInt(8 * 1024 * 1024 / logicalBlockSize), "MAXIMUM WRITE SAME LENGTH");
   }
 });
 
