@@ -126,7 +126,7 @@ export class PciProxy {
   readonly #state: ReturnType<typeof ProxyState.attach>;
   readonly #shadow: ConfigSpace;
   readonly #wire: IrqfdWire;
-  /** Whether the device has been seen to answer at a BAR: it has then kept its configuration. */
+  /** Whether the device has been seen to answer at a BAR, or has been given its configuration again: it keeps it from now on. */
   #settled = false;
 
   constructor(handle: ProxyHandle, host: ProxyHost) {
@@ -191,7 +191,7 @@ export class PciProxy {
     };
     const value = attempt();
     if (value !== allOnes(size)) this.#settled = true;
-    else if (this.#restoredHeader()) return attempt();
+    else if (this.#restoreHeader()) return attempt();
     return value;
   }
 
@@ -199,7 +199,7 @@ export class PciProxy {
   writeBar(bar: BarDescription, offset: number, size: AccessSize, value: number): void {
     const address = this.barAddress(bar);
     if (address === undefined) return;
-    if (this.#restoredHeader()) this.#settled = true;
+    this.#restoreHeader();
     this.#channel.outgoing.setBarWrite(address + offset, size, bar.space === "memory", value);
     this.#call();
   }
@@ -243,7 +243,7 @@ export class PciProxy {
    *
    * @returns whether it had to.
    */
-  #restoredHeader(): boolean {
+  #restoreHeader(): boolean {
     if (this.#settled || this.#state.failed) return false;
     if (monotonicNow() - this.#handle.connectedAt > SETTLING_TIME) {
       this.#settled = true;
@@ -254,6 +254,7 @@ export class PciProxy {
     for (const { index } of this.#handle.bars) this.#replay(PciConfig.BAR0 + 4 * index, 4);
     this.#replay(PciConfig.INTERRUPT_LINE, 1);
     this.#replay(PciConfig.COMMAND, 2);
+    this.#settled = true;
     return true;
   }
 

@@ -1,0 +1,109 @@
+/**
+ * The far end of a link, for a proxy on the same thread: it answers before it is asked, and what it was asked is looked at afterwards.
+ *
+ * @module
+ */
+import { closeFd } from "../../../src/ffi/file.ts";
+import { createSocketPair } from "../../../src/ffi/socket.ts";
+import { Channel } from "../../../src/link/channel.ts";
+import { Command, commandName, Message } from "../../../src/link/message.ts";
+import type { Irqfd } from "../../../src/ffi/kvm.ts";
+import type { ProxyHost } from "../../../src/proxy/pci_proxy.ts";
+
+/** A request, its name first. */
+export type Request = readonly (string | number)[];
+
+/** See the module. */
+export class FakePeer {
+  /** The proxy's end. */
+  readonly fd: number;
+  readonly #channel: Channel;
+  #open = true;
+
+  constructor() {
+    const [near, far] = createSocketPair();
+    this.fd = near;
+    this.#channel = new Channel(far);
+  }
+
+  /** Answers a request to come with a value. */
+  reply(...values: readonly number[]): void {
+    for (const value of values) this.send((message) => message.setReturn(value));
+  }
+
+  /** Sends any message. */
+  send(make: (message: Message) => void): void {
+    const message = new Message();
+    make(message);
+    this.#channel.send(message);
+  }
+
+  /** What has been asked since the last call. Descriptors that came are counted, and closed. */
+  requests(): Request[] {
+    const requests: Request[] = [];
+    while (this.#channel.poll() === "message") {
+      const descriptors = this.#channel.takeDescriptors();
+      requests.push([...describe(this.#channel.incoming, descriptors.length)]);
+      descriptors.forEach(closeFd);
+    }
+    return requests;
+  }
+
+  /** Whether the proxy has ended the link. */
+  get cutOff(): boolean {
+    return this.#channel.poll() === "end";
+  }
+
+  /** Dies. */
+  close(): void {
+    this.#open = false;
+    this.#channel.close();
+  }
+
+  /** Closes both ends. */
+  dispose(): void {
+    if (this.#open) this.close();
+    closeFd(this.fd);
+  }
+}
+
+function* describe(message: Message, descriptors: number): Generator<string | number> {
+  yield commandName(message.command);
+  switch (message.command) {
+    case Command.PCI_CFGREAD:
+      return yield* [message.configAddress, message.configLength];
+    case Command.PCI_CFGWRITE:
+      return yield* [message.configAddress, message.configLength, message.configValue];
+    case Command.BAR_READ:
+      return yield* [message.barMemory, message.barAddress, message.barSize];
+    case Command.BAR_WRITE:
+      return yield* [message.barMemory, message.barAddress, message.barSize, message.barValueLow];
+    case Command.SYNC_SYSMEM:
+      for (let i = 0; i < descriptors; i++) {
+        const { gpa, size, offset } = message.region(i);
+        yield* [gpa, size, offset];
+      }
+      return;
+    case Command.SET_IRQFD:
+      return yield descriptors;
+  }
+}
+
+/** A machine that remembers what the proxy asked of it. */
+export class RecordingMachine implements ProxyHost {
+  /** Irqfds as they were attached and detached, in order. */
+  readonly wiring: [what: "attach" | "detach", irqfd: Irqfd][] = [];
+  readonly lost: string[] = [];
+  mappingChanges = 0;
+
+  readonly vm = {
+    attachIrqfd: (irqfd: Irqfd) => void this.wiring.push(["attach", irqfd]),
+    detachIrqfd: (irqfd: Irqfd) => void this.wiring.push(["detach", irqfd]),
+  };
+  mappingChanged(): void {
+    this.mappingChanges++;
+  }
+  peerLost(line: string): void {
+    this.lost.push(line);
+  }
+}
