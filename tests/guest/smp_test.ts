@@ -1,10 +1,10 @@
 /** Machines with several vCPUs: each is a thread of its own, and all of them stop together. */
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertMatch } from "@std/assert";
 import smp from "./asm/smp.asm" with { type: "text" };
 import { startGuest, testOnKvm } from "./guests.ts";
 
 /** What the processors do once all have started; see `smp.asm`. */
-const Action = { PRINT: 0, EXIT: 1, SLEEP: 2, RESET: 3, RESETS: 4, HALT: 5 } as const;
+const Action = { PRINT: 0, EXIT: 1, SLEEP: 2, RESET: 3, RESETS: 4, STRAY: 5, STRAY_0: 6 } as const;
 const PRINTS = 200;
 
 function machine(cpus: number, action: number) {
@@ -47,5 +47,15 @@ for (const [who, action] of RESETS) {
     const vmm = startGuest(stage, smp, machine(4, action));
     assertEquals(vmm.wait(), { code: 0 });
     assertEquals([vmm.console, vmm.errors], [banner(0, 4) + banner(1, 4), ""]);
+  });
+}
+
+const STRAYS = [["the last vCPU", Action.STRAY], ["the first vCPU", Action.STRAY_0]] as const;
+for (const [who, action] of STRAYS) {
+  testOnKvm(`when KVM cannot go on with ${who}, the machine ends with one line that says where`, (stage) => {
+    const vmm = startGuest(stage, smp, machine(3, action));
+    assertEquals(vmm.wait(), { code: 1 });
+    assertEquals(vmm.console, banner(0, 3));
+    assertMatch(vmm.errors, /^splitvm: KVM gave up on the guest at rip 0x[0-9a-f]+: [^\n]*\n$/);
   });
 }

@@ -15,7 +15,8 @@ ACTION_EXIT     equ 1                   ; the last one ends the machine with (42
 ACTION_SLEEP    equ 2                   ; the last one switches the machine off
 ACTION_RESET    equ 3                   ; the last one resets the machine
 ACTION_RESETS   equ 4                   ; all reset the machine, at once
-ACTION_HALT     equ 5                   ; all sleep for ever
+ACTION_STRAY    equ 5                   ; the last one jumps to where no memory is, the first one sleeps
+ACTION_STRAY_0  equ 6                   ; the first one does, all others sleep
 PRINTS          equ 200
 
 LAPIC_SVR       equ 0xfee000f0
@@ -25,6 +26,7 @@ ICR_INIT        equ 0x000c4500          ; to all but self
 ICR_STARTUP     equ 0x000c4600
 
 DEBUG_CONSOLE   equ 0xe9
+NO_MEMORY       equ 0xa0000             ; the hole of a display adapter
 
 ; Conventional memory that no loader touches: it keeps its contents over a reset.
 TRAMPOLINE      equ 0x40000
@@ -73,6 +75,8 @@ entry:
         jne     .finished
         jmp     power_off
 .halt:
+        cmp     eax, ACTION_STRAY_0
+        je      near NO_MEMORY
         hlt
         jmp     .halt
 
@@ -100,12 +104,16 @@ bits 16
         je      .reset
         cmp     al, ACTION_EXIT
         je      .exit
+        cmp     al, ACTION_STRAY
+        je      .stray
         cmp     al, ACTION_SLEEP
         jne     .halt
         mov     dx, PM1_CNT
         mov     ax, SLP_EN
         out     dx, ax
         jmp     .halt
+.stray:
+        jmp     NO_MEMORY >> 4:0
 .exit:
         mov     dx, DEBUG_EXIT
         mov     al, 42
