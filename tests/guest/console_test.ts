@@ -73,26 +73,27 @@ testOnKvm("a guest goes on when nobody reads what it prints", (stage) => {
   }
 });
 
+/** Line editing and echo, as a shell leaves them. */
+const LINE_MODES = LocalMode.ICANON | LocalMode.ECHO;
+
 /** A machine on a terminal. */
 function onTerminal(stage: Stage, source: string, body: (vmm: Program, terminal: Terminal) => void): void {
   const terminal = new Terminal();
   try {
+    assertEquals(terminal.localModes & LINE_MODES, LINE_MODES);
     body(startGuest(stage, source, { by: ["sh", "-c", 'exec "$@" <"$0" >"$0"', terminal.path] }), terminal);
   } finally {
     terminal.close();
   }
 }
 
-const LINE_MODES = LocalMode.ICANON | LocalMode.ECHO;
-
 testOnKvm(
   "a terminal gives the guest each key as it is typed, and is as before when the machine has ended",
   (stage) => {
     onTerminal(stage, consoleGuest, (vmm, terminal) => {
-      assertEquals(terminal.localModes & LINE_MODES, LINE_MODES);
       terminal.waitFor("ready");
       // Neither line editing nor echo; keys for signals stay.
-      assertEquals(terminal.localModes & (LINE_MODES | LocalMode.ISIG), LocalMode.ISIG);
+      terminal.waitForModes(LINE_MODES | LocalMode.ISIG, LocalMode.ISIG);
       terminal.type("a\x04");
       terminal.waitFor("1 characters, sum 97");
       assertEquals(vmm.wait(), { code: 0 });

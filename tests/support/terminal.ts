@@ -45,6 +45,15 @@ export class Terminal {
     return termios.getUint32(LOCAL_MODES, true);
   }
 
+  /** Waits until those modes of `mask` are on that are in `wanted`, and no others. */
+  waitForModes(mask: number, wanted: number): void {
+    const deadline = performance.now() + PATIENCE;
+    while ((this.localModes & mask) !== wanted) {
+      if (performance.now() > deadline) throw new Error(`The terminal's modes stay ${this.localModes.toString(8)}`);
+      pollFd(this.#master, 0, 10); // nothing tells of a change
+    }
+  }
+
   /** Waits until the program has printed `text`. @returns all up to it. */
   waitFor(text: string): string {
     const piece = new Uint8Array(4096);
