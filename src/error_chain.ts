@@ -15,6 +15,11 @@ function message(error: unknown): string {
   return error.name;
 }
 
+/** An error of which the user has been told already, by another process that shares standard error. */
+export class ReportedError extends Error {
+  override readonly name = "ReportedError";
+}
+
 /** Whether the error tells of a mistake in the program rather than of the command line, an image or the host. */
 function isDefect(error: unknown): boolean {
   return error instanceof TypeError || error instanceof ReferenceError || error instanceof RangeError;

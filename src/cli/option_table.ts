@@ -65,6 +65,7 @@ export interface OptionSpec {
 
 const BOTH: readonly Role[] = ["vmm", "remote"];
 const VMM: readonly Role[] = ["vmm"];
+const REMOTE: readonly Role[] = ["remote"];
 const FLAG = { kind: "flag" } as const;
 
 /** A switch of QEMU's that has but one position here. */
@@ -254,6 +255,17 @@ export const OPTIONS = {
     description: "takes guest RAM from a memory backend, as -machine memory-backend= does",
     roles: VMM,
     argument: { kind: "variants", implied: "type", noun: "NUMA option", variants: NUMA_TYPES },
+  },
+  "run-with": {
+    section: "Machine",
+    description: "how the process lives",
+    roles: REMOTE,
+    argument: {
+      kind: "properties",
+      properties: {
+        "exit-with-parent": withDefault(bool, false, "the process is ended when the one that started it is gone"),
+      },
+    },
   },
   "rtc": {
     section: "Machine",

@@ -54,5 +54,6 @@ export function remoteConfig(args: Arguments): RemoteConfig {
   if (objects.length === 0) {
     throw new OptionError("-machine remote", "there is nothing to serve; expected -device and -object remote-object");
   }
-  return { name: args.name[0]?.value.guest, objects };
+  const exitWithParent = args["run-with"][0]?.value["exit-with-parent"] ?? false;
+  return { name: args.name[0]?.value.guest, exitWithParent, objects };
 }

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { describeError } from "../error_chain.ts";
+import { describeError, ReportedError } from "../error_chain.ts";
 
 /** Whether SPLITVM_DEBUG=1 asks for stack traces. Without permission to look, it does not. */
 function wantsStack(): boolean {
@@ -12,8 +12,9 @@ function wantsStack(): boolean {
   return Deno.env.get(variable) === "1";
 }
 
-/** Prints an error for the user. */
+/** Prints an error for the user, who has not been told yet. */
 export function reportError(error: unknown): void {
+  if (error instanceof ReportedError) return;
   console.error(`splitvm: ${describeError(error)}`);
   if (wantsStack() && error instanceof Error) console.error(error.stack);
 }

@@ -81,12 +81,13 @@ export class Kvm {
       const advice = cause instanceof SyscallError ? openAdvice(cause) : "it cannot be opened";
       throw new Error(`KVM is not available: ${advice}`, { cause });
     }
-    const version = ioctl(fd, "GET_API_VERSION", 0);
-    if (version !== KVM_API_VERSION) {
-      closeFd(fd);
-      throw new Error(`KVM is not available: its interface has version ${version}, not ${KVM_API_VERSION}`);
-    }
-    return new Kvm(fd);
+    const version = syscalls().ioctl_value(fd, KvmRequest.GET_API_VERSION, 0);
+    if (version === KVM_API_VERSION) return new Kvm(fd);
+    closeFd(fd);
+    const problem = version < 0
+      ? "/dev/kvm is not KVM's device"
+      : `its interface has version ${version}, not ${KVM_API_VERSION}`;
+    throw new Error(`KVM is not available: ${problem}`);
   }
 
   /** The value of a capability (`KvmCapability`); 0 where it is missing. */

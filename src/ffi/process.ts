@@ -31,6 +31,8 @@ const LIBC_SPAWN = {
 
 /** The signal mask of a fresh attributes object is empty: the child starts with no signal blocked. */
 const POSIX_SPAWN_SETSIGMASK = 8;
+/** The attributes' process group is 0: one of the child's own. */
+const POSIX_SPAWN_SETPGROUP = 2;
 /** Room for glibc's posix_spawn_file_actions_t (80 bytes) and posix_spawnattr_t (336 bytes). */
 const OPAQUE_SIZE = 512;
 /** Duplicates made for a spawn live above any number that a child asks for. */
@@ -67,6 +69,8 @@ export interface SpawnOptions {
    * when not named. `null` gives the child /dev/null.
    */
   readonly descriptors?: ReadonlyMap<number, number | null>;
+  /** Whether it gets a process group of its own, so that signals from the terminal's keys pass it by. @default {false} */
+  readonly ownGroup?: boolean;
 }
 
 /** How a process ended: with an exit code, or by a signal. */
@@ -99,6 +103,7 @@ function stringArray(strings: readonly Uint8Array<ArrayBuffer>[]): BigUint64Arra
  */
 export function spawn(options: SpawnOptions): ChildProcess {
   const [program] = options.command;
+  const flags = POSIX_SPAWN_SETSIGMASK | (options.ownGroup ? POSIX_SPAWN_SETPGROUP : 0);
   const library = Deno.dlopen("libc.so.6", LIBC_SPAWN);
   const libc = library.symbols;
   const actions = new Uint8Array(OPAQUE_SIZE);
@@ -110,7 +115,7 @@ export function spawn(options: SpawnOptions): ChildProcess {
   must("posix_spawn_file_actions_init", libc.posix_spawn_file_actions_init(actions));
   must("posix_spawnattr_init", libc.posix_spawnattr_init(attributes));
   try {
-    must("posix_spawnattr_setflags", libc.posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETSIGMASK));
+    must("posix_spawnattr_setflags", libc.posix_spawnattr_setflags(attributes, flags));
     let highest = 2;
     for (const [number, fd] of options.descriptors ?? []) {
       // By way of a spare number, so that no dup2 overwrites the source of a later one.
@@ -177,11 +182,9 @@ function child(pid: number): ChildProcess {
 }
 
 /**
- * Asks the kernel to send this process a signal when the thread that spawned it ends.
- *
- * @param parent The parent that is expected: when it has gone already, the process is an orphan and this returns false.
+ * Asks the kernel to end this process when the thread that spawned it ends, even while it is stopped or hangs. An orphan is not
+ * ended: whoever was to end it has gone already.
  */
-export function dieWithParent(signal: number, parent: number): boolean {
-  checked("prctl(PR_SET_PDEATHSIG)", syscalls().prctl(PR_SET_PDEATHSIG, signal, 0, 0, 0));
-  return syscalls().getppid() === parent;
+export function endWithParent(): void {
+  checked("prctl(PR_SET_PDEATHSIG)", syscalls().prctl(PR_SET_PDEATHSIG, Signal.KILL, 0, 0, 0));
 }

@@ -71,8 +71,6 @@ const SYSCALLS = {
   fdatasync: { number: 75, parameters: ["i32"], result: "i32" },
   // int ftruncate(int fd, off_t length)
   ftruncate: { number: 77, parameters: ["i32", "i64"], result: "i32" },
-  // pid_t getppid(void)
-  getppid: { number: 110, parameters: [], result: "i32" },
   // int prctl(int option, unsigned long arg2, unsigned long arg3, unsigned long arg4, unsigned long arg5)
   prctl: { number: 157, parameters: ["i32", "u32", "u32", "u32", "u32"], result: "i32" },
   // pid_t gettid(void)

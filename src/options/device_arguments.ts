@@ -44,7 +44,14 @@ function diskArgument(bus: string, disk: ScsiDiskConfig): string {
  */
 export function deviceProcessArguments(controller: ControllerConfig, fd: number): string[] {
   const { driver, id, disks } = controller;
-  const argv = ["-machine", "remote", "-device", joinOption(driver, [{ key: "id", value: id }])];
+  const argv = [
+    "-machine",
+    "remote",
+    "-run-with",
+    "exit-with-parent=on",
+    "-device",
+    joinOption(driver, [{ key: "id", value: id }]),
+  ];
   for (const disk of disks) {
     argv.push("-drive", driveArgument(disk.drive), "-device", diskArgument(`${id}.0`, disk));
   }

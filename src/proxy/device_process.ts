@@ -40,6 +40,8 @@ export function spawnDeviceProcess(self: SelfCommand, controller: ControllerConf
     const process = spawn({
       command: [...self.command, ...deviceProcessArguments(controller, LINK_FD)],
       env: self.env,
+      // Ctrl-C is for the VMM, which ends the machine in good order and this process with it.
+      ownGroup: true,
       descriptors: new Map([[0, null], [1, null], [LINK_FD, theirs]]),
     });
     return { fd: ours, process };

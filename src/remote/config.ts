@@ -20,6 +20,8 @@ export interface RemoteObjectConfig {
 export interface RemoteConfig {
   /** `-name`, for messages. */
   readonly name: string | undefined;
+  /** `-run-with exit-with-parent=on`: the process is ended when the thread that spawned it ends. */
+  readonly exitWithParent: boolean;
   /** At least one, in command-line order. */
   readonly objects: readonly RemoteObjectConfig[];
 }

@@ -8,6 +8,7 @@
  * @module
  */
 import { isInheritedFd } from "../ffi/file.ts";
+import { endWithParent } from "../ffi/process.ts";
 import type { ControllerConfig, RemoteConfig } from "./config.ts";
 import { registerDevice } from "./devices.ts";
 import { Lsi53c895a } from "./lsi53c895a/lsi53c895a.ts";
@@ -26,6 +27,7 @@ registerDevice<ControllerConfig>(
  * @throws {Error} when a device or its socket cannot be had; nothing is served then.
  */
 export function runRemote(config: RemoteConfig): number {
+  if (config.exitWithParent) endWithParent();
   const machine = new RemoteMachine((line) => console.error(`splitvm: ${line}`));
   try {
     for (const object of config.objects) {

@@ -9,13 +9,14 @@ import type { Machine } from "./machine.ts";
 import type { SerialPort } from "./platform/serial.ts";
 
 /** Signals by which somebody outside ends the machine. */
-const ENDING_SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+const ENDING_SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"] as const;
 
 /** Never resolves while the machine lives. */
 export async function runControlThread(machine: Machine): Promise<void> {
   for (const signal of ENDING_SIGNALS) {
     Deno.addSignalListener(signal, () => machine.control.requestExit(0));
   }
+  machine.terminal?.open();
   const console = consolePort(machine);
   await Promise.all([runTimers(machine), console === undefined ? undefined : feedInput(machine, console)]);
 }

@@ -6,9 +6,13 @@
 import type { AcpiImage } from "./acpi/acpi.ts";
 import { acpiFiles } from "./acpi/table_loader.ts";
 import type { VmmConfig } from "./config.ts";
+import { readHostFile } from "./host_file.ts";
 import { encodeE820, firmwareE820 } from "./e820.ts";
 import { Port, type RamSplit } from "./layout.ts";
 import { FwCfgBuilder, type FwCfgItems, FwCfgKey } from "./platform/fw_cfg_items.ts";
+
+/** Largest file that a user can add, in bytes: all of fw_cfg is held in memory. */
+const LARGEST_FILE = 64 * 2 ** 20;
 
 /** Builds the items of a machine. @throws {Error} when a file that the user named cannot be read or taken. */
 export function buildFirmwareItems(config: VmmConfig, ram: RamSplit, acpi: AcpiImage): FwCfgItems {
@@ -25,17 +29,15 @@ export function buildFirmwareItems(config: VmmConfig, ram: RamSplit, acpi: AcpiI
   for (const [name, data] of acpiFiles(acpi)) builder.file(name, data);
   // Without a display, SeaBIOS shows its screen on the serial port.
   if (config.serialPorts[0] !== undefined) builder.numberFile("etc/sercon-port", 2, Port.COM1);
-  for (const { name, source } of config.firmwareFiles) builder.file(name, contents(name, source));
+  for (const { name, source } of config.firmwareFiles) {
+    if (builder.hasFile(name)) throw new Error(`-fw_cfg name=${name}: the machine has a file of that name itself`);
+    builder.file(name, "string" in source ? new TextEncoder().encode(source.string) : userFile(name, source.file));
+  }
   return builder.build();
 }
 
-function contents(name: string, source: VmmConfig["firmwareFiles"][number]["source"]): Uint8Array {
-  if ("string" in source) return new TextEncoder().encode(source.string);
-  try {
-    return Deno.readFileSync(source.file);
-  } catch (cause) {
-    throw new Error(`Cannot read ${source.file} for the fw_cfg file ${name}`, { cause });
-  }
+function userFile(name: string, path: string): Uint8Array {
+  return readHostFile(`fw_cfg file ${name},`, path, LARGEST_FILE);
 }
 
 /** Sixteen bytes in the order of the text; zero without a UUID. */

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { ReportedError } from "../error_chain.ts";
 import { monotonicNow } from "../ffi/clock.ts";
 import { type CpuidEntry, Kvm, type KvmVm } from "../ffi/kvm.ts";
 import { KvmCapability } from "../ffi/kvm_abi.ts";
@@ -12,7 +13,7 @@ import {
   type SelfCommand,
   spawnDeviceProcess,
 } from "../proxy/device_process.ts";
-import { connectProxy } from "../proxy/pci_proxy.ts";
+import { connectProxy, type ProxyHandle } from "../proxy/pci_proxy.ts";
 import { closeFd, isInheritedFd } from "../ffi/file.ts";
 import { isUnixStreamSocket } from "../ffi/socket.ts";
 import { type AcpiImage, buildAcpi } from "./acpi/acpi.ts";
@@ -141,10 +142,17 @@ function acpiSerialPorts({ serialPorts }: VmmConfig) {
   return all.filter((_, i) => serialPorts[i] !== undefined);
 }
 
+/** A link to a device process, and the process where the machine spawned it. */
+interface DeviceLink {
+  readonly id: string;
+  readonly fd: number;
+  readonly process: DeviceProcess | undefined;
+}
+
 /** The device processes of a machine, spawned or already there. */
 class DeviceProcesses {
   readonly #config: VmmConfig;
-  readonly #links: { readonly id: string; readonly fd: number; readonly process: DeviceProcess | undefined }[] = [];
+  readonly #links: DeviceLink[] = [];
 
   constructor(config: VmmConfig, self: SelfCommand) {
     this.#config = config;
@@ -168,11 +176,25 @@ class DeviceProcesses {
   connect(): PlacedProxy[] {
     const taken = new Set<number>(Object.values(PciSlot));
     for (const { slot } of this.#config.devices) if (slot !== undefined) taken.add(slot);
-    return this.#links.map(({ id, fd }, i) => {
-      const slot = this.#config.devices[i].slot ?? freeSlot(taken, id);
+    return this.#links.map((link, i) => {
+      const slot = this.#config.devices[i].slot ?? freeSlot(taken, link.id);
       taken.add(slot);
-      return { handle: connectProxy(id, fd), slot };
+      return { handle: this.#greet(link), slot };
     });
+  }
+
+  /** A process of ours that could not start has said why, on the standard error that it shares with this one. */
+  #greet(link: DeviceLink): ProxyHandle {
+    const { id, fd, process } = link;
+    try {
+      return connectProxy(id, fd);
+    } catch (cause) {
+      this.#links.splice(this.#links.indexOf(link), 1);
+      closeFd(fd);
+      const status = process && reapDeviceProcess(process);
+      const explained = status !== undefined && "code" in status && status.code !== 0;
+      throw explained ? new ReportedError(`The device process of ${id} could not start`, { cause }) : cause;
+    }
   }
 
   /** Closes every link, upon which the processes flush and end, and waits for those that were spawned. */

@@ -13,6 +13,7 @@ import { monotonicNow } from "../ffi/clock.ts";
 import { PciProxy } from "../proxy/pci_proxy.ts";
 import { Bus, MappingGeneration } from "./bus.ts";
 import { ThreadSignal } from "./thread_signal.ts";
+import { ConsoleTerminal } from "./console_terminal.ts";
 import { Gsi, LegacyRegion, PciSlot, Port, PortCount } from "./layout.ts";
 import type { VmmConfig } from "./config.ts";
 import type { MachineHandle } from "./machine_handle.ts";
@@ -72,6 +73,8 @@ export class Machine {
   readonly deadlines: ThreadSignal;
   /** Told when a serial port has room for input again. */
   readonly inputDrained: ThreadSignal;
+  /** The terminal of a console on standard input. */
+  readonly terminal: ConsoleTerminal | undefined;
 
   readonly #handle: MachineHandle;
   readonly #host: PlatformHost;
@@ -95,6 +98,9 @@ export class Machine {
     this.control = attachRunControl(handle, this.vcpus);
     this.deadlines = new ThreadSignal(records.memory("deadlines", 4));
     this.inputDrained = new ThreadSignal(records.memory("input-drained", 4));
+    if (this.config.serialPorts.some((backend) => backend?.kind === "stdio")) {
+      this.terminal = new ConsoleTerminal(new Int32Array(records.memory("console-terminal", 4)), this.lock);
+    }
     this.#generation = new MappingGeneration(records.memory("mapping-generation", 4));
     const segments = new Uint8Array(records.memory("legacy-segments", SEGMENT_COUNT));
     this.memoryMap = new MemoryMap(this.vm, this.ram, handle.firmware, segments);
@@ -278,11 +284,23 @@ export class Machine {
     this.ports.insert(Port.FW_CFG_SELECTOR, FW_CFG_PORT_COUNT, fwCfg);
     this.ports.insert(Port.POST_CODE, 1, createPostCode(this.#records.record(PostCodeState)));
     for (const [i, { port }] of config.debugConsoles.entries()) {
-      this.ports.insert(port, 1, createDebugConsole(sinkTo(consoles.debug[i])));
+      this.#addUserPorts("isa-debugcon", port, 1, createDebugConsole(sinkTo(consoles.debug[i])));
     }
     const { debugExit } = config;
-    if (debugExit !== undefined) this.ports.insert(debugExit.port, debugExit.size, createDebugExit(host));
+    if (debugExit !== undefined) {
+      this.#addUserPorts("isa-debug-exit", debugExit.port, debugExit.size, createDebugExit(host));
+    }
     this.#resettable.push(this.cmos, resetControl, configPorts, i8042, fwCfg);
+  }
+
+  /** @throws {Error} when the user chose ports that the machine has already. */
+  #addUserPorts(driver: string, port: number, size: number, device: BusDevice): void {
+    try {
+      this.ports.insert(port, size, device);
+    } catch (cause) {
+      if (!(cause instanceof RangeError)) throw cause;
+      throw new Error(`-device ${driver}: iobase=0x${port.toString(16)} is taken: ${cause.message}`);
+    }
   }
 
   #proxyHost() {

@@ -29,11 +29,11 @@ import type { WorkerMessage } from "./worker.ts";
  * @throws {Error} when the machine cannot be made, or the host cannot go on with it.
  */
 export function runVmm(config: VmmConfig): number {
-  const kernel = config.kernel && readKernelFiles(config.kernel);
+  const kernel = config.kernel && readKernelFiles(config.kernel, config.memory.size);
   const launched = launch(config, { command: selfCommand(), env: SELF_ENVIRONMENT });
   try {
     const leader = new Leader(launched, kernel);
-    return withTerminal(config, () => leader.run());
+    return leader.run();
   } finally {
     launched.endDevices();
   }
@@ -67,6 +67,15 @@ class Leader {
     const vcpu = new Vcpu({ kvm: vcpus[0], ports, memory, lock, attention: control.attention });
     control.register(0, currentThreadId());
     this.#startThreads();
+    try {
+      return this.#lead(vcpu);
+    } finally {
+      this.#machine.terminal?.restore();
+    }
+  }
+
+  #lead(vcpu: Vcpu): number {
+    const { control } = this.#machine;
     for (;;) {
       const stop = this.#runGuest(vcpu);
       if (stop === "reset") control.requestReset();
@@ -147,16 +156,4 @@ function startWorker(message: WorkerMessage): void {
 /** How far the guest's clock is ahead of UTC, in milliseconds. */
 function clockOffset({ rtcBase }: VmmConfig): number {
   return rtcBase === "utc" ? 0 : -new Date().getTimezoneOffset() * 60_000;
-}
-
-/** Gives the guest each key as it is typed, when the console is a terminal; signals keep their keys. */
-function withTerminal(config: VmmConfig, body: () => number): number {
-  const raw = config.serialPorts.some((backend) => backend?.kind === "stdio") && Deno.stdin.isTerminal();
-  if (!raw) return body();
-  Deno.stdin.setRaw(true, { cbreak: true });
-  try {
-    return body();
-  } finally {
-    Deno.stdin.setRaw(false);
-  }
 }

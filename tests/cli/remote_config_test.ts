@@ -41,6 +41,7 @@ Deno.test("an object serves the controller that it names, with its disks", () =>
   const config = remote(`${LSI} ${DRIVE} -device scsi-hd,id=hd0,drive=d0,bus=lsi0.0,scsi-id=0 ${OBJECT}`);
   assertEquals(config, {
     name: undefined,
+    exitWithParent: false,
     objects: [{ id: "robj0", fd: 5, device: { driver: "lsi53c895a", id: "lsi0", disks: [disk] } }],
   });
 });
@@ -278,6 +279,9 @@ Deno.test("a device process that a VMM starts reads its own configuration back",
   fc.assert(fc.property(anyDisks, fc.integer({ min: 3, max: 1000 }), (disks, fd) => {
     const device: ControllerConfig = { driver: "lsi53c895a", id: "lsi53c895a-0", disks };
     const command = parseCommandLine(deviceProcessArguments(device, fd));
-    assertEquals(command, { kind: "remote", config: { name: undefined, objects: [{ id: "remote0", fd, device }] } });
+    assertEquals(command, {
+      kind: "remote",
+      config: { name: undefined, exitWithParent: true, objects: [{ id: "remote0", fd, device }] },
+    });
   }));
 });

@@ -112,7 +112,7 @@ onmessage = ({ data: { memories, words } }) => {
 `;
 
 function startThread(source: string, message: unknown): Promise<void> {
-  const worker = new Worker(`data:application/typescript,${encodeURIComponent(source)}`, { type: "module" });
+  const worker = new Worker(`data:text/javascript,${encodeURIComponent(source)}`, { type: "module" });
   return new Promise((resolve, reject) => {
     worker.onmessage = () => resolve();
     worker.onerror = (event) => reject(new Error(event.message));

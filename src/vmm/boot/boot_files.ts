@@ -8,9 +8,14 @@ import type { KernelConfig } from "../config.ts";
 import type { FirmwareImage } from "../memory_map.ts";
 import { BootImageError } from "./boot_request.ts";
 import { placeFirmware } from "./firmware.ts";
+import { FirmwareLayout } from "../layout.ts";
+import { readHostFile } from "../host_file.ts";
 
 /** Where Debian and other distributions install SeaBIOS. */
 const DEFAULT_FIRMWARE = ["/usr/share/seabios/bios-256k.bin", "/usr/share/qemu/bios-256k.bin"];
+
+/** A vmlinux may carry far more symbols and debug information than are loaded. */
+const LARGEST_KERNEL = 2 ** 30;
 
 /** A kernel and its initial RAM disk, whole. */
 export interface KernelFiles {
@@ -18,11 +23,16 @@ export interface KernelFiles {
   readonly initrd: Uint8Array | undefined;
 }
 
-/** Reads `-kernel` and `-initrd`. @throws {Error} naming the file that cannot be read. */
-export function readKernelFiles({ file, initrd }: KernelConfig): KernelFiles {
+/**
+ * Reads `-kernel` and `-initrd`.
+ *
+ * @param ram Bytes of guest RAM: a file that is larger has no use.
+ * @throws {Error} naming the file that cannot be read.
+ */
+export function readKernelFiles({ file, initrd }: KernelConfig, ram: number): KernelFiles {
   return {
-    kernel: readFile("kernel", file),
-    initrd: initrd === undefined ? undefined : readFile("initrd", initrd),
+    kernel: readHostFile("kernel", file, Math.max(ram, LARGEST_KERNEL)),
+    initrd: initrd === undefined ? undefined : readHostFile("initrd", initrd, ram),
   };
 }
 
@@ -34,7 +44,7 @@ export function readKernelFiles({ file, initrd }: KernelConfig): KernelFiles {
  */
 export function loadFirmware(path: string | undefined): FirmwareImage {
   const file = path ?? installedFirmware();
-  const image = readFile("firmware image", file);
+  const image = readHostFile("firmware image", file, FirmwareLayout.MAX_SIZE);
   const { size, gpa, aliasGpa } = placedFirmware(file, image.length);
   const mapping = mapAnonymous(size);
   mapping.bytes.set(image);
@@ -63,12 +73,4 @@ function installedFirmware(): string {
       DEFAULT_FIRMWARE.join(" nor ")
     } exists; install SeaBIOS (Debian's package seabios) or name an image with -bios`,
   );
-}
-
-function readFile(what: string, path: string): Uint8Array {
-  try {
-    return Deno.readFileSync(path);
-  } catch (cause) {
-    throw new Error(`Cannot read the ${what} ${path}`, { cause });
-  }
 }
