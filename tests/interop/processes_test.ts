@@ -57,6 +57,14 @@ for (const build of BUILDS) {
     assertEquals(vmm.wait(), { signal: Signal.KILL });
   });
 
+  test("A VMM that is killed takes its device process with it, even one that is stopped", (stage) => {
+    const { vmm, deviceProcess } = startIdleMachine(stage, build);
+    signalProcess(deviceProcess, Signal.STOP);
+    vmm.signal(Signal.KILL);
+    assert(reapOrphan(deviceProcess), "the stopped device process is still there");
+    assertEquals(vmm.wait(), { signal: Signal.KILL });
+  });
+
   test("A device process ends in good order when its VMM is killed", (stage) => {
     const [near, far] = stage.link();
     const remote = startRemote(stage, build, makeEmptyDisk(stage), far);
