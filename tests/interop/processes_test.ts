@@ -53,16 +53,16 @@ for (const build of BUILDS) {
   test("A VMM that is killed takes its device process with it", (stage) => {
     const { vmm, deviceProcess } = startIdleMachine(stage, build);
     vmm.signal(Signal.KILL);
-    assert(reapOrphan(deviceProcess), "the device process ran on without a VMM");
     assertEquals(vmm.wait(), { signal: Signal.KILL });
+    assert(reapOrphan(deviceProcess), "the device process ran on without a VMM");
   });
 
   test("A VMM that is killed takes its device process with it, even one that is stopped", (stage) => {
     const { vmm, deviceProcess } = startIdleMachine(stage, build);
     signalProcess(deviceProcess, Signal.STOP);
     vmm.signal(Signal.KILL);
-    assert(reapOrphan(deviceProcess), "the stopped device process is still there");
     assertEquals(vmm.wait(), { signal: Signal.KILL });
+    assert(reapOrphan(deviceProcess), "the stopped device process is still there");
   });
 
   test("A device process ends in good order when its VMM is killed", (stage) => {

@@ -1,5 +1,5 @@
 /**
- * Runs a shell command in the lab, and ends with its exit status: `deno task lab -- COMMAND`.
+ * Runs a shell command in the lab, and ends with its exit status: `deno task lab COMMAND`.
  *
  * @module
  */

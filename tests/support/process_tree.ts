@@ -66,7 +66,8 @@ export function signalProcess(pid: number, signal: number): void {
 }
 
 /**
- * Waits for the end of a child that nobody here spawned, and reaps it.
+ * Waits for the end of a child that nobody here spawned, and reaps it. Its own parent has been waited for: until then it may have ended, but
+ * is not yet a child of this process.
  *
  * @param patience How long it may take to see that what it serves has gone, in milliseconds; then it is ended by force.
  * @returns whether it ended by itself.

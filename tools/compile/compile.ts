@@ -6,15 +6,24 @@
  *
  * @module
  */
-import { fromFileUrl } from "@std/path";
+import { parseArgs } from "@std/cli/parse-args";
+import { fromFileUrl, relative, resolve } from "@std/path";
+import { errorChain } from "../../src/error_chain.ts";
 import { bundle } from "./bundle.ts";
 import { buildExecutable, writeExecutable } from "./executable.ts";
 import { permissionFlags, readPermissionSet } from "./permissions.ts";
 import { quoteModule } from "./quoted_module.ts";
 
-const OUTPUT = "dist/splitvm";
+/** Where the executable goes: `--output=FILE`, relative to the working directory. @throws {Error} for any other argument. */
+function outputPath(args: readonly string[]): string {
+  const unknown = (argument: string) => {
+    throw new Error(`unknown argument ${JSON.stringify(argument)}; expected --output=<file>`);
+  };
+  const { output } = parseArgs(args, { string: ["output"], unknown });
+  return output ? resolve(output) : fromFileUrl(new URL("../../dist/splitvm", import.meta.url));
+}
 
-async function compile(): Promise<void> {
+async function compile(output: string): Promise<void> {
   // The bundle names files relative to the working directory.
   Deno.chdir(fromFileUrl(new URL("../..", import.meta.url)));
   const bytes = await buildExecutable({
@@ -22,21 +31,15 @@ async function compile(): Promise<void> {
     program: new TextEncoder().encode(quoteModule(await bundle("main.ts"))),
     permissions: permissionFlags(await readPermissionSet("deno.json", "splitvm")),
   });
-  await writeExecutable(OUTPUT, bytes);
-  console.log(`${OUTPUT}: ${(bytes.length / 1e6).toFixed(1)} MB`);
-}
-
-/** An error and its causes in one line. */
-function describe(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  return error.cause === undefined ? error.message : `${error.message}: ${describe(error.cause)}`;
+  await writeExecutable(output, bytes);
+  console.log(`${relative(Deno.cwd(), output)}: ${(bytes.length / 1e6).toFixed(1)} MB`);
 }
 
 if (import.meta.main) {
   try {
-    await compile();
+    await compile(outputPath(Deno.args));
   } catch (error) {
-    console.error(`compile: ${describe(error)}`);
+    console.error(`compile: ${errorChain(error)}`);
     Deno.exit(1);
   }
 }
