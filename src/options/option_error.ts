@@ -34,14 +34,26 @@ export function quote(text: string): string {
 /**
  * The candidate that `word` was most likely meant to be; `undefined` when none is near.
  *
- * Half of the word itself competes with the candidates: one that is farther away than deleting half of the letters has
- * nothing to do with what was typed.
+ * The beginning of just one candidate means that one, and so does one with two letters that changed places. Otherwise half of the
+ * word itself competes with the candidates: one that is farther away than deleting half of the letters has nothing to do
+ * with what was typed.
  */
 export function nearest(word: string, candidates: readonly string[]): string | undefined {
   if (word.length > QUOTE_LIMIT) return undefined;
+  const begun = candidates.filter((candidate) => word.length >= 2 && candidate.startsWith(word));
+  if (begun.length === 1) return begun[0];
+  const swapped = candidates.find((candidate) => isSwapped(word, candidate));
+  if (swapped !== undefined) return swapped;
   const half = word.slice(0, Math.floor(word.length / 2));
   const closest = closestString(word, [half, ...candidates]);
   return candidates.includes(closest) ? closest : undefined;
+}
+
+/** Whether two words differ by two neighbouring letters that changed places. */
+function isSwapped(a: string, b: string): boolean {
+  if (a.length !== b.length) return false;
+  const at = [...a].findIndex((letter, i) => letter !== b[i]);
+  return at >= 0 && a.slice(0, at) + a[at + 1] + a[at] + a.slice(at + 2) === b;
 }
 
 /** Most candidates that a message lists. */

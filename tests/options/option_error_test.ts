@@ -28,6 +28,15 @@ Deno.test("nearest finds a misspelt word", () => {
   assertEquals(nearest("Serial", ["id", "serial"]), "serial");
 });
 
+Deno.test("nearest finds a word of which the beginning was typed, unless two begin so", () => {
+  assertEquals(nearest("lsi", ["lsi53c895a", "scsi-hd"]), "lsi53c895a");
+  assertEquals(nearest("isa", ["isa-debugcon", "isa-debug-exit"]), undefined);
+});
+
+Deno.test("nearest finds a word of which two letters changed places", () => {
+  assertEquals(nearest("fiel", ["file", "format", "id"]), "file");
+});
+
 Deno.test("nearest finds nothing where nothing is alike", () => {
   assertEquals(nearest("hugepages", ["id", "lun"]), undefined);
   assertEquals(nearest("x", ["m"]), undefined);
