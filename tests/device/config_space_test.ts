@@ -99,6 +99,17 @@ Deno.test("a write is the writes of its bytes, whatever the masks", () => {
   );
 });
 
+Deno.test("an I/O BAR answers at the top of the ports, a memory BAR not where sizing leaves it", () => {
+  const config = new ConfigSpace();
+  config.identify(IDENTITY);
+  config.addBar({ index: 0, space: "io", size: 0x100 });
+  config.addBar({ index: 1, space: "memory", size: 0x400 });
+  config.write(PciConfig.COMMAND, 2, PciCommand.IO | PciCommand.MEMORY);
+  config.write(PciConfig.BAR0, 4, 0xff00);
+  config.write(PciConfig.BAR0 + 4, 4, 0xffffffff);
+  assertEquals(config.mappings(), [{ index: 0, space: "io", size: 0x100, address: 0xff00 }]);
+});
+
 Deno.test("a reset brings back what was defined", () => {
   const config = build();
   const before = config.bytes.slice();

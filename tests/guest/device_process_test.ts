@@ -4,6 +4,7 @@ import { Signal } from "../../src/ffi/process.ts";
 import { syscalls } from "../../src/ffi/syscall.ts";
 import { SOURCE, startRemote } from "../support/machines.ts";
 import { childrenOf } from "../support/process_tree.ts";
+import idle from "./asm/idle.asm" with { type: "text" };
 import interrupt from "./asm/interrupt.asm" with { type: "text" };
 import { GIVEN_DEVICE, localDisk, startGuest, testOnKvm } from "./guests.ts";
 
@@ -21,6 +22,17 @@ testOnKvm("a device that answers keeps its line high until the guest takes the c
   vmm.send("x");
   assertEquals(vmm.wait(), { code: 0 });
   assert(vmm.console.endsWith("register 90, identity 00121000\r\nline is low: 0 interrupts\r\n"), vmm.console);
+  assertEquals(vmm.errors, "");
+});
+
+testOnKvm("a signal from the terminal's keys ends the machine in good order, its device process last", (stage) => {
+  // A session of its own, as on a terminal: what the keys send goes to the whole foreground process group.
+  const vmm = startGuest(stage, idle, { options: localDisk(stage), by: ["/usr/bin/setsid"] });
+  vmm.waitFor("waiting\r\n");
+  vmm.send("x");
+  vmm.waitFor("ready\r\n"); // what gives the guest its input is what listens to signals
+  assertEquals(syscalls().kill(-vmm.pid, Signal.INT), 0);
+  assertEquals(vmm.wait(), { code: 0 });
   assertEquals(vmm.errors, "");
 });
 

@@ -38,6 +38,33 @@ testOnKvm("a kernel that is not there", (stage) => {
   assertRefused(startKernel(stage, "/nonexistent/vmlinux"), /Cannot read the kernel \/nonexistent\/vmlinux: /);
 });
 
+testOnKvm("a kernel, firmware image or fw_cfg file that has no end", (stage) => {
+  const why = /Cannot read the .*\/dev\/zero: it is not a regular file/;
+  assertRefused(startKernel(stage, "/dev/zero"), why);
+  assertRefused(start(stage, ["-fw_cfg", "name=opt/x,file=/dev/zero"]), why);
+  assertRefused(stage.start({ name: "VMM", command: [...selfCommand(), "-nodefaults", "-bios", "/dev/zero"] }), why);
+});
+
+testOnKvm("an initrd that is larger than RAM", (stage) => {
+  const initrd = `${stage.directory}/initrd`;
+  Deno.writeFileSync(initrd, new Uint8Array());
+  Deno.truncateSync(initrd, 3 * 2 ** 30);
+  assertRefused(
+    start(stage, ["-initrd", initrd]),
+    /Cannot read the initrd .*: it has 3221225472 bytes, and 16777216 are/,
+  );
+});
+
+testOnKvm("a disk image that is not there, of which the device process tells and nobody else", (stage) => {
+  const disk = ["-drive", "id=d0,file=/nonexistent/disk.img", "-device", "lsi53c895a", "-device", "scsi-hd,drive=d0"];
+  assertRefused(start(stage, disk), /drive d0: Cannot open \/nonexistent\/disk.img: there is no such file/);
+});
+
+testOnKvm("a debug port where the machine has another one", (stage) => {
+  const vmm = start(stage, ["-device", "isa-debugcon,iobase=0xcf8,chardev=c", "-chardev", "null,id=c"]);
+  assertRefused(vmm, /-device isa-debugcon: iobase=0xcf8 is taken: /);
+});
+
 testOnKvm("a kernel that is a directory", (stage) => {
   assertRefused(startKernel(stage, stage.directory), /Cannot read the kernel [^ ]+: /);
 });

@@ -21,6 +21,16 @@ Deno.test("a memory move copies guest RAM, with or without flushing", () => {
   }
 });
 
+Deno.test("LOAD with SIOM reads I/O space, STORE with DIOM writes it, and neither touches memory of that address", () => {
+  const bench = new Bench();
+  bench.write32(Reg.SCRATCHA, 0x12345678);
+  bench.poke(IO_BASE + Reg.SCRATCHA, 0xffffffff);
+  bench.write8(Reg.DMODE, Dmode.SIOM | Dmode.DIOM);
+  runToEnd(bench, S.load(Reg.SCRATCHB, 4, IO_BASE + Reg.SCRATCHA), S.store(Reg.SCRATCHB, 4, IO_BASE + Reg.TEMP));
+  assertEquals([bench.read32(Reg.SCRATCHB), bench.read32(Reg.TEMP)], [0x12345678, 0x12345678]);
+  assertEquals([bench.peek(IO_BASE + Reg.SCRATCHA), bench.peek(IO_BASE + Reg.TEMP)], [0xffffffff, 0]);
+});
+
 Deno.test("a memory move leaves TEMP and DSA alone", () => {
   const bench = new Bench();
   bench.write32(Reg.TEMP, 0x11112222);
