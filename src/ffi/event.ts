@@ -1,10 +1,10 @@
 /**
- * Waiting: eventfd, timerfd, epoll, poll, signalfd.
+ * Waiting: eventfd, timerfd, epoll, poll.
  *
  * @module
  */
 import { monotonicNow } from "./clock.ts";
-import { checked, Errno, SyscallError } from "./errno.ts";
+import { checked, Errno } from "./errno.ts";
 import { retrying, syscalls } from "./syscall.ts";
 
 const EFD_NONBLOCK = 0o4000;
@@ -24,7 +24,7 @@ export const Ready = { IN: 0x001, OUT: 0x004, ERR: 0x008, HUP: 0x010, RDHUP: 0x2
 
 const one = new Uint8Array(BigUint64Array.of(1n).buffer);
 const counter = new Uint8Array(8);
-const readyProbe = new DataView(new ArrayBuffer(8)); // struct pollfd, as in pollFd
+const pollfd = new DataView(new ArrayBuffer(8)); // struct pollfd: int fd @0, short events @4, short revents @6
 
 /** Makes an eventfd, non-blocking and close-on-exec, its count zero. */
 export function createEventFd(): number {
@@ -44,9 +44,7 @@ export function signalEventFd(fd: number): boolean {
  * does not wait, unless somebody else is faster.
  */
 export function isReady(fd: number, events: number): boolean {
-  readyProbe.setInt32(0, fd, true);
-  readyProbe.setInt16(4, events, true);
-  return syscalls().poll(readyProbe, 1, 0) > 0 && (readyProbe.getUint16(6, true) & events) !== 0;
+  return (pollFd(fd, events, 0) & events) !== 0;
 }
 
 /** Takes the count of an eventfd or the expirations of a timerfd back to zero. @returns whether it was above zero. */
@@ -143,7 +141,6 @@ export class Epoll {
  * @returns the bits that are ready, 0 after the timeout. A signal does not end the wait.
  */
 export function pollFd(fd: number, events: number, timeout: number): number {
-  const pollfd = new DataView(new ArrayBuffer(8)); // struct pollfd: int fd @0, short events @4, short revents @6
   pollfd.setInt32(0, fd, true);
   pollfd.setInt16(4, events, true);
   const deadline = timeout < 0 ? Infinity : monotonicNow() + timeout * 1e6;
@@ -152,15 +149,4 @@ export function pollFd(fd: number, events: number, timeout: number): number {
     return syscalls().poll(pollfd, 1, left);
   });
   return pollfd.getUint16(6, true);
-}
-
-/**
- * Makes a descriptor that becomes readable when one of `signals` is pending. The signals must be blocked in every thread,
- * which is so when the process was spawned with them blocked.
- */
-export function createSignalFd(signals: readonly number[]): number {
-  const mask = signals.reduce((bits, signal) => bits | (1n << BigInt(signal - 1)), 0n);
-  const result = syscalls().signalfd4(-1, BigUint64Array.of(mask), 8, EFD_NONBLOCK | EFD_CLOEXEC);
-  if (result < 0) throw new SyscallError("signalfd", -result);
-  return result;
 }

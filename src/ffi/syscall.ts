@@ -29,8 +29,6 @@ const SYSCALLS = {
   fstat: { number: 5, parameters: ["i32", "buffer"], result: "i32" },
   // int poll(struct pollfd *fds, nfds_t nfds, int timeout)
   poll: { number: 7, parameters: ["buffer", "u32", "i32"], result: "i32" },
-  // off_t lseek(int fd, off_t offset, int whence)
-  lseek: { number: 8, parameters: ["i32", "i64", "i32"], result: "i64" },
   // void *mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset)
   mmap: { number: 9, parameters: ["usize", "usize", "i32", "i32", "i32", "i64"], result: "i64" },
   // int munmap(void *addr, size_t length)
@@ -43,8 +41,6 @@ const SYSCALLS = {
   pread: { number: 17, parameters: ["i32", "buffer", "u32", "i64"], result: "i32" },
   // ssize_t pwrite64(int fd, const void *buf, size_t count, off_t offset)
   pwrite: { number: 18, parameters: ["i32", "buffer", "u32", "i64"], result: "i32" },
-  // int madvise(void *addr, size_t length, int advice)
-  madvise: { number: 28, parameters: ["usize", "usize", "i32"], result: "i32" },
   // pid_t getpid(void)
   getpid: { number: 39, parameters: [], result: "i32" },
   // ssize_t sendmsg(int sockfd, const struct msghdr *msg, int flags)
@@ -55,8 +51,6 @@ const SYSCALLS = {
   shutdown: { number: 48, parameters: ["i32", "i32"], result: "i32" },
   // int socketpair(int domain, int type, int protocol, int sv[2])
   socketpair: { number: 53, parameters: ["i32", "i32", "i32", "buffer"], result: "i32" },
-  // int setsockopt(int sockfd, int level, int optname, const void *optval, socklen_t optlen)
-  setsockopt: { number: 54, parameters: ["i32", "i32", "i32", "buffer", "u32"], result: "i32" },
   // int getsockopt(int sockfd, int level, int optname, void *optval, socklen_t *optlen)
   getsockopt: { number: 55, parameters: ["i32", "i32", "i32", "buffer", "buffer"], result: "i32" },
   // int kill(pid_t pid, int sig)
@@ -65,8 +59,6 @@ const SYSCALLS = {
   fcntl: { number: 72, parameters: ["i32", "i32", "i32"], result: "i32" },
   // int fcntl(int fd, int cmd, struct flock *lock)
   fcntl_buffer: { number: 72, parameters: ["i32", "i32", "buffer"], result: "i32" },
-  // int fsync(int fd)
-  fsync: { number: 74, parameters: ["i32"], result: "i32" },
   // int fdatasync(int fd)
   fdatasync: { number: 75, parameters: ["i32"], result: "i32" },
   // int ftruncate(int fd, off_t length)
@@ -99,8 +91,6 @@ const SYSCALLS = {
   fallocate: { number: 285, parameters: ["i32", "i32", "i64", "i64"], result: "i32" },
   // int timerfd_settime(int fd, int flags, const struct itimerspec *new_value, struct itimerspec *old_value)
   timerfd_settime: { number: 286, parameters: ["i32", "i32", "buffer", "pointer"], result: "i32" },
-  // int signalfd4(int fd, const sigset_t *mask, size_t sizemask, int flags)
-  signalfd4: { number: 289, parameters: ["i32", "buffer", "u32", "i32"], result: "i32" },
   // int eventfd2(unsigned int count, int flags)
   eventfd2: { number: 290, parameters: ["u32", "i32"], result: "i32" },
   // int epoll_create1(int flags)

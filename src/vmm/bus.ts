@@ -190,10 +190,7 @@ export class Bus {
   load(address: number, data: DataView, length: number): void {
     for (let done = 0; done < length;) {
       const size = accessSize(length - done);
-      const value = this.read(address + done, size);
-      if (size === 4) data.setUint32(done, value, true);
-      else if (size === 2) data.setUint16(done, value, true);
-      else data.setUint8(done, value);
+      writeItem(data, done, size, this.read(address + done, size));
       done += size;
     }
   }
@@ -202,12 +199,7 @@ export class Bus {
   store(address: number, data: DataView, length: number): void {
     for (let done = 0; done < length;) {
       const size = accessSize(length - done);
-      const value = size === 4
-        ? data.getUint32(done, true)
-        : size === 2
-        ? data.getUint16(done, true)
-        : data.getUint8(done);
-      this.write(address + done, size, value);
+      this.write(address + done, size, readItem(data, done, size));
       done += size;
     }
   }
@@ -265,4 +257,17 @@ export class Bus {
 /** The widest access that `left` bytes still fill. */
 function accessSize(left: number): 1 | 2 | 4 {
   return left >= 4 ? 4 : left >= 2 ? 2 : 1;
+}
+
+/** Reads 1, 2 or 4 bytes at an offset, little-endian, unsigned. */
+export function readItem(data: DataView, at: number, size: number): number {
+  if (size === 4) return data.getUint32(at, true);
+  return size === 2 ? data.getUint16(at, true) : data.getUint8(at);
+}
+
+/** Writes 1, 2 or 4 bytes at an offset, little-endian. */
+export function writeItem(data: DataView, at: number, size: number, value: number): void {
+  if (size === 4) data.setUint32(at, value, true);
+  else if (size === 2) data.setUint16(at, value, true);
+  else data.setUint8(at, value);
 }

@@ -10,6 +10,7 @@
 import { KvmVcpu, KvmVm } from "../ffi/kvm.ts";
 import { KvmIrqchip } from "../ffi/kvm_abi.ts";
 import { monotonicNow } from "../ffi/clock.ts";
+import { allOnes } from "../device/config_space.ts";
 import { PciProxy } from "../proxy/pci_proxy.ts";
 import { Bus, MappingGeneration } from "./bus.ts";
 import { ThreadSignal } from "./thread_signal.ts";
@@ -214,7 +215,7 @@ export class Machine {
   #legacyRegion(): BusDevice {
     const bytes = new DataView(new ArrayBuffer(4));
     return {
-      read: (_offset, size) => size === 4 ? 0xffffffff : 2 ** (8 * size) - 1,
+      read: (_offset, size) => allOnes(size),
       write: (offset, size, value) => {
         bytes.setUint32(0, value, true);
         this.memoryMap.writeSegment(LegacyRegion.PAM_BASE + offset, new Uint8Array(bytes.buffer, 0, size));

@@ -5,7 +5,7 @@
  */
 import type { KvmVcpu } from "../ffi/kvm.ts";
 import { KvmExit, KvmRunOffset, KvmSystemEvent } from "../ffi/kvm_abi.ts";
-import type { Bus } from "./bus.ts";
+import { type Bus, readItem, writeItem } from "./bus.ts";
 import type { SharedLock } from "./shared_lock.ts";
 
 /** Why {@linkcode Vcpu.run} returned. */
@@ -157,15 +157,4 @@ export class Vcpu {
     const bytes = new Uint8Array(run.buffer, run.byteOffset + at + 1, Math.min(15, run.getUint8(at)));
     return bytes.length === 0 ? "" : ` (${bytes.toHex()})`;
   }
-}
-
-function readItem(view: DataView, at: number, size: number): number {
-  if (size === 4) return view.getUint32(at, true);
-  return size === 2 ? view.getUint16(at, true) : view.getUint8(at);
-}
-
-function writeItem(view: DataView, at: number, size: number, value: number): void {
-  if (size === 4) view.setUint32(at, value, true);
-  else if (size === 2) view.setUint16(at, value, true);
-  else view.setUint8(at, value);
 }

@@ -13,6 +13,7 @@
  *
  * @module
  */
+import { allOnes } from "../../device/config_space.ts";
 import { defineState, type StateRecord, type StateValues } from "../../device/state.ts";
 import type { GuestMemory } from "../../device/guest_memory.ts";
 import type { FwCfgItems } from "./fw_cfg_items.ts";
@@ -79,7 +80,7 @@ export class FwCfg implements BusDevice {
     if (offset === Register.DATA && size === 1) return this.#readData();
     if (offset === Register.DMA_HIGH && size === 4) return SIGNATURE_HIGH;
     if (offset === Register.DMA_LOW && size === 4) return SIGNATURE_LOW;
-    return 2 ** (8 * size) - 1;
+    return allOnes(size);
   }
 
   write(offset: number, size: number, value: number): void {
