@@ -4,7 +4,7 @@
  * @module
  */
 import type { DeviceHost, PciDevice } from "../device/pci_device.ts";
-import type { EventLoop } from "./event_loop.ts";
+import type { EventLoop } from "../event_loop.ts";
 
 /** What every device's configuration has. */
 export interface DeviceConfig {

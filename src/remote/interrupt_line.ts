@@ -12,7 +12,7 @@ import { createEventFd, drainEventFd, isReady, Ready, signalEventFd } from "../f
 import { closeFd, fileStatus, setNonblocking } from "../ffi/file.ts";
 import { closeAll } from "../ffi/socket.ts";
 import { LinkError } from "../link/link_error.ts";
-import type { EventLoop, Watch } from "./event_loop.ts";
+import type { EventLoop, Watch } from "../event_loop.ts";
 
 /** The descriptors that SET_IRQFD brought. */
 interface Wiring {

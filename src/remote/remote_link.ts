@@ -7,7 +7,7 @@ import { Ready } from "../ffi/event.ts";
 import type { Channel } from "../link/channel.ts";
 import { LinkError } from "../link/link_error.ts";
 import { Command, type Message } from "../link/message.ts";
-import type { EventLoop, Watch } from "./event_loop.ts";
+import type { EventLoop, Watch } from "../event_loop.ts";
 import type { InterruptLine } from "./interrupt_line.ts";
 import type { Halves, PciHost } from "./pci_host.ts";
 import type { SystemMemory } from "./system_memory.ts";

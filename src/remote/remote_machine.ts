@@ -4,7 +4,7 @@
  * @module
  */
 import type { DeviceConfig } from "./devices.ts";
-import { EventLoop } from "./event_loop.ts";
+import { EventLoop } from "../event_loop.ts";
 import { RemoteObject } from "./remote_object.ts";
 
 /** A set of remote objects on one loop. */

@@ -13,7 +13,7 @@ import { isUnixStreamSocket } from "../ffi/socket.ts";
 import { Channel } from "../link/channel.ts";
 import type { LinkError } from "../link/link_error.ts";
 import { createDevice, type DeviceConfig } from "./devices.ts";
-import type { EventLoop } from "./event_loop.ts";
+import type { EventLoop } from "../event_loop.ts";
 import { InterruptLine } from "./interrupt_line.ts";
 import { PciHost } from "./pci_host.ts";
 import { RemoteLink } from "./remote_link.ts";

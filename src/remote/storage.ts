@@ -5,10 +5,11 @@
  */
 import { errorChain } from "../error_chain.ts";
 import type { DriveConfig, ScsiDiskConfig } from "../options/storage.ts";
-import type { BlockDevice } from "./block/block_device.ts";
-import { openRaw } from "./block/raw.ts";
+import { runToEnd, type Wait, waitFor } from "../block/coroutine.ts";
+import type { BlockDevice } from "../block/block_device.ts";
+import { openRaw } from "../block/raw.ts";
 import type { DeviceResources } from "./devices.ts";
-import type { EventLoop } from "./event_loop.ts";
+import type { EventLoop } from "../event_loop.ts";
 import { ParallelScsiBus } from "./scsi/bus.ts";
 import { ScsiDisk } from "./scsi/disk.ts";
 
@@ -63,19 +64,21 @@ function openDrive({ id, file, readOnly, cache, discard }: DriveConfig): BlockDe
 /** Closes the images once nothing uses them and what the guest wrote is on stable storage. */
 function closeBus(bus: ParallelScsiBus, drives: ReadonlyMap<string, BlockDevice>, loop: EventLoop): void {
   const problems: string[] = [];
+  const note = (id: string, what: string, error: unknown) =>
+    void problems.push(`drive ${id}: ${what} failed: ${errorChain(error)}`);
   while (bus.units().some(({ unit }) => unit.tasks > 0)) loop.turn();
+  // The image of a disk that could not be made is on no bus, but is closed as well.
   for (const [id, drive] of drives) {
-    let flushed = drive.readOnly;
-    if (!flushed) {
-      drive.flush((error) => {
-        flushed = true;
-        if (error !== undefined) problems.push(`drive ${id}: flush failed: ${errorChain(error)}`);
-      });
-    }
-    while (!flushed) loop.turn();
+    if (!drive.readOnly) attempt(loop, (done) => drive.flush(done), (error) => note(id, "flush", error));
+    attempt(loop, (done) => drive.close(done), (error) => note(id, "close", error));
   }
-  bus.close();
-  // The image of a disk that could not be made is on no bus.
-  for (const drive of drives.values()) drive.close();
   if (problems.length > 0) throw new Error(problems.join("; "));
+}
+
+function attempt(loop: EventLoop, start: Wait, failed: (error: unknown) => void): void {
+  try {
+    runToEnd(loop, waitFor(start));
+  } catch (error) {
+    failed(error);
+  }
 }

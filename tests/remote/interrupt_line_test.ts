@@ -3,7 +3,7 @@ import { createEventFd, createTimerFd, drainEventFd, signalEventFd } from "../..
 import { closeFd, duplicateFd, isOpenFd, openFile, OpenFlags, setNonblocking, writeFd } from "../../src/ffi/file.ts";
 import { createSocketPair } from "../../src/ffi/socket.ts";
 import { LinkError } from "../../src/link/link_error.ts";
-import { EventLoop } from "../../src/remote/event_loop.ts";
+import { EventLoop } from "../../src/event_loop.ts";
 import { InterruptLine } from "../../src/remote/interrupt_line.ts";
 import { leakingNothing } from "../support/leaks.ts";
 

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import type { DriveConfig, ScsiDiskConfig } from "../../src/options/storage.ts";
 import type { DeviceHost } from "../../src/device/pci_device.ts";
-import { EventLoop } from "../../src/remote/event_loop.ts";
+import { EventLoop } from "../../src/event_loop.ts";
 import { openScsiBus } from "../../src/remote/storage.ts";
 import type { ScsiInitiator } from "../../src/remote/scsi/scsi.ts";
 import { openDescriptors } from "../support/leaks.ts";

@@ -129,9 +129,4 @@ export class ParallelScsiBus implements ScsiBus {
     }
     for (const name of byName.keys()) throw new TypeError(`Saved state has ${name}, which is not on the bus`);
   }
-
-  /** Closes every unit. */
-  close(): void {
-    for (const { unit } of this.units()) unit.close();
-  }
 }

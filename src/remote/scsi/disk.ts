@@ -7,7 +7,7 @@
  * @module
  */
 import type { SavedState } from "../../device/state.ts";
-import type { BlockDevice } from "../block/block_device.ts";
+import type { BlockDevice } from "../../block/block_device.ts";
 import type { LogicalUnit } from "./logical_unit.ts";
 import { OperationCode as Op } from "./cdb.ts";
 import { ChunkPool } from "./chunk_pool.ts";
@@ -168,10 +168,5 @@ export class ScsiDisk implements LogicalUnit {
     this.#model.state.restore(state);
     // An image that is opened without a volatile cache stays without one.
     if (!this.#model.drive.writeCache) this.#model.state.writeCacheEnabled = false;
-  }
-
-  close(): void {
-    this.#tasks.abort();
-    this.#model.drive.close();
   }
 }

@@ -4,7 +4,7 @@
  * @module
  */
 import { defineState } from "../../device/state.ts";
-import type { BlockDevice } from "../block/block_device.ts";
+import type { BlockDevice } from "../../block/block_device.ts";
 import type { BlockRange } from "./cdb.ts";
 import type { ChunkPool } from "./chunk_pool.ts";
 import { type Outcome, type Steps, type Wait } from "./task.ts";

@@ -25,6 +25,4 @@ export interface LogicalUnit {
   save(): SavedState[];
   /** Takes over what {@linkcode save} returned. @throws {TypeError} when it does not fit this unit. */
   restore(saved: readonly SavedState[]): void;
-  /** Drops every command and gives back what the unit holds on the host. {@linkcode tasks} has to be 0. */
-  close(): void;
 }

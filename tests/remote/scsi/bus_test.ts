@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assertEquals, assertThrows } from "@std/assert";
 import { ParallelScsiBus } from "../../../src/remote/scsi/bus.ts";
 import { ScsiDisk } from "../../../src/remote/scsi/disk.ts";
 import { rig, Sense, senseCode, TEST_UNIT_READY, TestInitiator } from "./initiator.ts";
@@ -344,10 +344,4 @@ Deno.test("saved sense data with an impossible LBA cannot make REQUEST SENSE fai
     const { status, data } = initiator.start([0x03, 1, 0, 0, 252, 0]);
     assertEquals([status, data.length], [0, 8]);
   }
-});
-
-Deno.test("closing the bus closes the images", () => {
-  const { bus, drive } = rig();
-  bus.close();
-  assert(drive.closed);
 });

@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import type { BlockCompletion } from "../../../src/remote/block/block_device.ts";
+import type { BlockCompletion } from "../../../src/block/block_device.ts";
 import { ScsiDisk } from "../../../src/remote/scsi/disk.ts";
 import { ParallelScsiBus } from "../../../src/remote/scsi/bus.ts";
 import { be, mediumCdb, pattern, rig, Sense, TEST_UNIT_READY, TestInitiator } from "./initiator.ts";

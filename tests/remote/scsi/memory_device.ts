@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import type { BlockCompletion, BlockDevice } from "../../../src/remote/block/block_device.ts";
+import type { BlockCompletion, BlockDevice } from "../../../src/block/block_device.ts";
 
 /** A request that the device has carried out: `write+fua 512 @ 1024`. */
 export type Trace = string;
@@ -91,8 +91,9 @@ export class MemoryDevice implements BlockDevice {
     });
   }
 
-  close(): void {
+  close(done: BlockCompletion): void {
     this.closed = true;
+    done();
   }
 
   #submit(

@@ -7,8 +7,8 @@
  *
  * @module
  */
-import { isByteLocked, lockByteShared } from "../../ffi/file_lock.ts";
-import { Errno, SyscallError } from "../../ffi/errno.ts";
+import { isByteLocked, lockByteShared } from "../ffi/file_lock.ts";
+import { Errno, SyscallError } from "../ffi/errno.ts";
 
 /** Permissions by bit number (QEMU, include/block/block-common.h, BLK_PERM_*). */
 const Permission = { CONSISTENT_READ: 0, WRITE: 1, RESIZE: 3 } as const;

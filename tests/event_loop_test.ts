@@ -1,8 +1,8 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { createEventFd, drainEventFd, Ready, signalEventFd } from "../../src/ffi/event.ts";
-import { closeFd } from "../../src/ffi/file.ts";
-import { EventLoop } from "../../src/remote/event_loop.ts";
-import { leakingNothing } from "../support/leaks.ts";
+import { createEventFd, drainEventFd, Ready, signalEventFd } from "../src/ffi/event.ts";
+import { closeFd } from "../src/ffi/file.ts";
+import { EventLoop } from "../src/event_loop.ts";
+import { leakingNothing } from "./support/leaks.ts";
 
 function withLoop(body: (loop: EventLoop, eventFd: number) => void): () => void {
   return leakingNothing(() => {

@@ -2,16 +2,17 @@
  * What a disk model needs of the image behind it. Raw files, block devices and image formats all look like this.
  *
  * Requests complete through a callback, at once or later from the device loop, in any order. The caller leaves the buffers
- * alone until then. A request that does not lie inside the device, or does not fit its alignment, is a defect of the
- * caller and throws a RangeError; a fault of the host is given to the callback.
+ * alone until then. A request that does not lie inside the device is a defect of the caller and throws a RangeError; a fault
+ * of the host, or of the image, is given to the callback.
  *
  * @module
  */
+import type { Completion } from "./coroutine.ts";
 
 /** Ends a request; `error` is absent on success. */
-export type BlockCompletion = (error?: Error) => void;
+export type BlockCompletion = Completion;
 
-/** An open image. Offsets and lengths are bytes. */
+/** An open image. Offsets and lengths are bytes, of any alignment. */
 export interface BlockDevice {
   /** Size in bytes; a multiple of 512. */
   readonly size: number;
@@ -27,6 +28,9 @@ export interface BlockDevice {
   discard(offset: number, length: number, done: BlockCompletion): void;
   /** The range reads as zeroes afterwards; with `unmap` it may give its space back. */
   writeZeroes(offset: number, length: number, unmap: boolean, done: BlockCompletion): void;
-  /** Waits for nothing: the owner has seen every request complete. Closes the descriptors. */
-  close(): void;
+  /**
+   * Writes back what the image holds in memory and closes it, also when that fails. The owner has seen every request complete.
+   * Calling it again does nothing.
+   */
+  close(done: BlockCompletion): void;
 }

@@ -21,10 +21,10 @@ import {
   setNonblocking,
   statusFlags,
   syncData,
-} from "../../ffi/file.ts";
-import { setDirectIo } from "../../ffi/direct_io.ts";
-import { SyscallError } from "../../ffi/errno.ts";
-import { CACHE_POLICIES, type CacheMode, type CachePolicy } from "../../options/storage.ts";
+} from "../ffi/file.ts";
+import { setDirectIo } from "../ffi/direct_io.ts";
+import { SyscallError } from "../ffi/errno.ts";
+import { CACHE_POLICIES, type CacheMode, type CachePolicy } from "../options/storage.ts";
 import type { BlockCompletion, BlockDevice } from "./block_device.ts";
 import { lockImage } from "./image_lock.ts";
 import { bufferedIo, directAlignment, directIo, type RawIo } from "./raw_io.ts";
@@ -213,11 +213,13 @@ class RawImage implements BlockDevice {
     });
   }
 
-  close(): void {
-    if (this.#closed) return;
-    this.#closed = true;
-    this.#io.close();
-    closeFd(this.#image.fd);
+  close(done: BlockCompletion): void {
+    if (!this.#closed) {
+      this.#closed = true;
+      this.#io.close();
+      closeFd(this.#image.fd);
+    }
+    done();
   }
 
   /** @throws {RangeError} when the range does not lie on the image. */

@@ -3,10 +3,10 @@
  *
  * @module
  */
-import { setDirectIo } from "../../ffi/direct_io.ts";
-import { SyscallError } from "../../ffi/errno.ts";
-import { readAt, writeAt } from "../../ffi/file.ts";
-import { mapAnonymous } from "../../ffi/memory.ts";
+import { setDirectIo } from "../ffi/direct_io.ts";
+import { SyscallError } from "../ffi/errno.ts";
+import { readAt, writeAt } from "../ffi/file.ts";
+import { mapAnonymous } from "../ffi/memory.ts";
 
 /** Positioned I/O. Faults of the host are thrown. */
 export interface RawIo {

@@ -8,10 +8,10 @@
  *
  * @module
  */
-import type { Clock, Timer } from "../device/pci_device.ts";
-import { monotonicNow } from "../ffi/clock.ts";
-import { armTimerFd, createTimerFd, drainEventFd, Epoll, Ready } from "../ffi/event.ts";
-import { closeFd } from "../ffi/file.ts";
+import type { Clock, Timer } from "./device/pci_device.ts";
+import { monotonicNow } from "./ffi/clock.ts";
+import { armTimerFd, createTimerFd, drainEventFd, Epoll, Ready } from "./ffi/event.ts";
+import { closeFd } from "./ffi/file.ts";
 
 /** A descriptor that the loop watches. */
 export interface Watch {

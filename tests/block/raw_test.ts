@@ -1,9 +1,9 @@
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import fc from "fast-check";
-import { closeFd, fileStatus, openDescriptors, openFile, OpenFlags, statusFlags } from "../../../src/ffi/file.ts";
-import { spawn } from "../../../src/ffi/process.ts";
-import type { BlockCompletion, BlockDevice } from "../../../src/remote/block/block_device.ts";
-import { openRaw, type RawOptions } from "../../../src/remote/block/raw.ts";
+import { closeFd, fileStatus, openDescriptors, openFile, OpenFlags, statusFlags } from "../../src/ffi/file.ts";
+import { spawn } from "../../src/ffi/process.ts";
+import type { BlockCompletion, BlockDevice } from "../../src/block/block_device.ts";
+import { openRaw, type RawOptions } from "../../src/block/raw.ts";
 
 /** Runs `body` with the path of a new file that holds `contents`. O_DIRECT needs a real file system, so not in /tmp. */
 function withFile(contents: Uint8Array, body: (path: string) => void): void {
@@ -22,7 +22,7 @@ function withImage(contents: Uint8Array, options: RawOptions, body: (image: Bloc
     try {
       body(image, path);
     } finally {
-      image.close();
+      image.close(() => {});
     }
   });
 }
@@ -118,7 +118,7 @@ Deno.test("raw: O_DIRECT follows the cache mode, on a descriptor that was opened
         assertEquals(read(image, 512, 1024), pattern(8192).subarray(512, 1536)); // goes through the page cache
         const direct = (statusFlags(fd) & OpenFlags.O_DIRECT) !== 0;
         assertEquals(direct, cache === "none" || cache === "directsync", cache);
-        image.close();
+        image.close(() => {});
       }
     }
   });
@@ -203,7 +203,7 @@ Deno.test("raw: holes read as zeroes", () => {
     write(image, offset, pattern(4096));
     assertEquals(read(image, offset - 512, 1024).subarray(512), pattern(4096).subarray(0, 512));
     assert(allocated(path) < 1024 * 1024);
-    image.close();
+    image.close(() => {});
   });
 });
 
@@ -216,7 +216,7 @@ Deno.test("raw, readonly=on: reads, and refuses every change through the callbac
     assertThrows(() => write(image, 0, pattern(512)), Error, "read-only");
     assertThrows(() => completed((done) => image.writeZeroes(0, 512, true, done)), Error, "read-only");
     completed((done) => image.flush(done));
-    image.close();
+    image.close(() => {});
     assertEquals(Deno.readFileSync(path), pattern(8192));
   });
 });
@@ -316,8 +316,8 @@ Deno.test("raw: closing gives the descriptor back, once", () => {
   withFile(pattern(4096), (path) => {
     const before = openDescriptors();
     const image = openRaw(path, { cache: "none" });
-    image.close();
-    image.close();
+    image.close(() => {});
+    image.close(() => {});
     assertEquals(openDescriptors(), before);
   });
 });
@@ -333,13 +333,13 @@ Deno.test("raw: any number may read an image, and nobody write it meanwhile", ()
   withImage(pattern(4096), { readOnly: true }, (_, path) => {
     const second = openRaw(path, { readOnly: true });
     assertThrows(() => openRaw(path), Error, "it is in use already");
-    second.close();
+    second.close(() => {});
   });
 });
 
 Deno.test("raw: the lock is gone when the image is closed", () => {
   withFile(pattern(4096), (path) => {
-    openRaw(path).close();
-    openRaw(path).close();
+    openRaw(path).close(() => {});
+    openRaw(path).close(() => {});
   });
 });
