@@ -12,6 +12,14 @@ import type { Completion } from "./coroutine.ts";
 /** Ends a request; `error` is absent on success. */
 export type BlockCompletion = Completion;
 
+/** What a part of an image holds. */
+export interface Extent {
+  /** Bytes from where was asked; at least 1, at most what was asked about. More of the same may follow. */
+  readonly length: number;
+  /** Whether the part reads as zeroes. Data that happen to be zero need not be told from other data. */
+  readonly zero: boolean;
+}
+
 /** An open image. Offsets and lengths are bytes, of any alignment. */
 export interface BlockDevice {
   /** Size in bytes; a multiple of 512. */
@@ -28,6 +36,8 @@ export interface BlockDevice {
   discard(offset: number, length: number, done: BlockCompletion): void;
   /** The range reads as zeroes afterwards; with `unmap` it may give its space back. */
   writeZeroes(offset: number, length: number, unmap: boolean, done: BlockCompletion): void;
+  /** Says what the first part of a range holds, without reading data. A device that cannot tell has no such method. */
+  status?(offset: number, length: number, done: (error?: Error, extent?: Extent) => void): void;
   /**
    * Writes back what the image holds in memory and closes it, also when that fails. The owner has seen every request complete.
    * Calling it again does nothing.
