@@ -4,8 +4,16 @@
  * @module
  */
 import { OptionError, quote, suggestion } from "../options/option_error.ts";
-import { CACHE_POLICIES, type ControllerConfig, type DriveConfig, type ScsiDiskConfig } from "../options/storage.ts";
+import {
+  CACHE_POLICIES,
+  type CacheMode,
+  type ControllerConfig,
+  type DriveConfig,
+  type ErrorAction,
+  type ScsiDiskConfig,
+} from "../options/storage.ts";
 import type { DEVICE_TYPES } from "../options/device_types.ts";
+import { bool } from "../options/property_types.ts";
 import type { Arguments, Given, NamedVariant } from "./arguments.ts";
 import { IdRegistry } from "./registries.ts";
 
@@ -34,20 +42,28 @@ interface Bus {
   readonly disks: { readonly index: number; readonly config: ScsiDiskConfig }[];
 }
 
+/** A drive, and what its disk does about errors unless it says so itself. */
+interface Drive {
+  readonly config: DriveConfig;
+  readonly readErrors: Exclude<ErrorAction, "enospc">;
+  readonly writeErrors: ErrorAction;
+}
+
 /** The drives that nobody has taken yet. */
 class DrivePool {
-  readonly #drives = new Map<string, Given<DriveConfig>>();
+  readonly #drives = new Map<string, Given<Drive>>();
   readonly #users = new Map<string, string>();
 
-  constructor(drives: Arguments["drive"]) {
+  constructor(drives: Arguments["drive"], snapshot: boolean) {
     const ids = new IdRegistry();
     for (const drive of drives) {
       ids.take(drive);
-      this.#drives.set(drive.value.id, { where: drive.where, value: driveConfig(drive) });
+      const { where, value: { id, rerror: readErrors, werror: writeErrors } } = drive;
+      this.#drives.set(id, { where, value: { config: driveConfig(drive, snapshot), readErrors, writeErrors } });
     }
   }
 
-  take(where: string, id: string): DriveConfig {
+  take(where: string, id: string): Drive {
     const drive = this.#drives.get(id);
     if (drive === undefined) {
       throw new OptionError(where, `no -drive has the id ${quote(id)}${suggestion(id, [...this.#drives.keys()])}`);
@@ -65,19 +81,40 @@ class DrivePool {
   }
 }
 
-function driveConfig({ where, value }: Arguments["drive"][number]): DriveConfig {
-  if (value.aio === "native" && !CACHE_POLICIES[value.cache].direct) {
-    throw new OptionError(where, `aio=native needs cache=none or cache=directsync, not cache=${value.cache}`);
+function driveConfig({ where, value }: Arguments["drive"][number], snapshot: boolean): DriveConfig {
+  const cache = cacheMode(where, value);
+  if (value.aio === "native" && !CACHE_POLICIES[cache].direct) {
+    throw new OptionError(where, `aio=native needs cache=none or cache=directsync, not cache=${cache}`);
   }
   return {
     id: value.id,
     file: value.file,
     format: value.format,
     readOnly: value.readonly,
-    cache: value.cache,
+    snapshot: value.snapshot ?? snapshot,
+    cache,
     discard: value.discard === "unmap" || value.discard === "on",
     aio: value.aio,
   };
+}
+
+/** The mode that `cache=` and the properties that change a part of it amount to. */
+function cacheMode(where: string, value: Arguments["drive"][number]["value"]): CacheMode {
+  const { direct, writeCache, ignoreFlush } = CACHE_POLICIES[value.cache];
+  const wanted = {
+    direct: value["cache.direct"] ?? direct,
+    writeCache: value["cache.writeback"] ?? writeCache,
+    ignoreFlush: value["cache.no-flush"] ?? ignoreFlush,
+  };
+  const modes = Object.entries(CACHE_POLICIES);
+  const found = modes.find(([, policy]) =>
+    policy.direct === wanted.direct && policy.writeCache === wanted.writeCache &&
+    policy.ignoreFlush === wanted.ignoreFlush
+  );
+  if (found !== undefined) return found[0] as CacheMode;
+  const said = `cache.direct=${bool.format(wanted.direct)},cache.writeback=${bool.format(wanted.writeCache)},` +
+    `cache.no-flush=${bool.format(wanted.ignoreFlush)}`;
+  throw new OptionError(where, `${said} is none of the cache modes ${modes.map(([name]) => name).join(", ")}`);
 }
 
 function findBus(where: string, buses: readonly Bus[], name: string | undefined): Bus {
@@ -115,10 +152,14 @@ function addDisk(where: string, index: number, values: DiskProperties, bus: Bus,
   if (physicalBlockSize < logicalBlockSize) {
     throw new OptionError(where, `physical_block_size=${physicalBlockSize} is below the logical ${logicalBlockSize}`);
   }
-  const { id, serial, vendor, product, ver: version, wwn } = values;
-  const drive = drives.take(where, values.drive);
+  const { id, serial, vendor, product, ver: version, wwn, rerror, werror } = values;
+  const { config: drive, ...onDrive } = drives.take(where, values.drive);
   const names = { id, drive, scsiId, lun, serial, vendor, product, version, wwn };
-  bus.disks.push({ index, config: { ...names, logicalBlockSize, physicalBlockSize } });
+  const errors = {
+    readErrors: rerror === "auto" ? onDrive.readErrors : rerror,
+    writeErrors: werror === "auto" ? onDrive.writeErrors : werror,
+  };
+  bus.disks.push({ index, config: { ...names, logicalBlockSize, physicalBlockSize, ...errors } });
 }
 
 function makeBuses(devices: Arguments["device"], ids: IdRegistry): Bus[] {
@@ -146,10 +187,10 @@ function makeBuses(devices: Arguments["device"], ids: IdRegistry): Bus[] {
  * used twice, and block sizes that do not fit each other.
  */
 export function resolveControllers(
-  { device, drive }: Pick<Arguments, "device" | "drive">,
+  { device, drive, snapshot }: Pick<Arguments, "device" | "drive" | "snapshot">,
   ids: IdRegistry,
 ): ResolvedController[] {
-  const drives = new DrivePool(drive);
+  const drives = new DrivePool(drive, snapshot.length > 0);
   const buses = makeBuses(device, ids);
   for (const placed of [true, false]) {
     for (const [index, { where, value }] of device.entries()) {

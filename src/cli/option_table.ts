@@ -359,6 +359,12 @@ export const OPTIONS = {
     repeatable: true,
     argument: { kind: "properties", properties: DRIVE_PROPERTIES },
   },
+  "snapshot": {
+    section: "Devices and drives",
+    description: "throws away in the end what the guest writes to its drives, but for those with snapshot=off",
+    roles: BOTH,
+    argument: FLAG,
+  },
   "object": {
     section: "Devices and drives",
     description: "adds an object that is not a device",

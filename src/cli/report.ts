@@ -12,10 +12,14 @@ function wantsStack(): boolean {
   return Deno.env.get(variable) === "1";
 }
 
-/** Prints an error for the user, who has not been told yet. */
-export function reportError(error: unknown): void {
+/**
+ * Prints an error for the user, unless the user has been told already.
+ *
+ * @param program What the line begins with.
+ */
+export function reportError(error: unknown, program = "splitvm"): void {
   if (error instanceof ReportedError) return;
-  console.error(`splitvm: ${describeError(error)}`);
+  console.error(`${program}: ${describeError(error)}`);
   if (wantsStack() && error instanceof Error) console.error(error.stack);
 }
 

@@ -3,19 +3,18 @@
  *
  * @module
  */
-import { parseCommandLine } from "./command_line.ts";
+import { print } from "../print.ts";
 import { reportError, reportUncaught } from "./report.ts";
 
 /** Released as this. */
 export const VERSION = "0.1.0";
 
-/** Writes all of a text to standard output or standard error. */
-function print(text: string, stream: { writeSync(bytes: Uint8Array): number } = Deno.stdout): void {
-  const bytes = new TextEncoder().encode(text);
-  for (let written = 0; written < bytes.length;) written += stream.writeSync(bytes.subarray(written));
-}
+/** The first word of a command line that is about images rather than a machine. */
+const IMG = "img";
 
 async function dispatch(argv: readonly string[]): Promise<number> {
+  if (argv[0] === IMG) return await (await import("../img/run.ts")).runImg(argv.slice(1));
+  const { parseCommandLine } = await import("./command_line.ts");
   const command = parseCommandLine(argv);
   switch (command.kind) {
     case "vmm":
@@ -44,7 +43,7 @@ export async function run(argv: readonly string[]): Promise<number> {
   try {
     return await dispatch(argv);
   } catch (error) {
-    reportError(error);
+    reportError(error, argv[0] === IMG ? `splitvm ${IMG}` : "splitvm");
     return 1;
   }
 }

@@ -10,20 +10,21 @@ import { type Properties, propertyNames, type PropertySpec, type PropertyValues 
 import type { ControllerConfig, DriveConfig, ScsiDiskConfig } from "./storage.ts";
 
 /** The properties that have a value, spelled out. */
-function formatProperties<S extends Properties>(schema: S, values: PropertyValues<S>): KeyValue[] {
+function formatProperties<S extends Properties>(schema: S, values: Partial<PropertyValues<S>>): KeyValue[] {
   return propertyNames(schema).flatMap((key) => {
     const value = values[key as keyof PropertyValues<S>];
     return value === undefined ? [] : [{ key, value: (schema[key] as PropertySpec).type.format(value) }];
   });
 }
 
+/** What becomes of errors is said with the disk. */
 function driveArgument({ readOnly, discard, ...same }: DriveConfig): string {
   const values = { ...same, readonly: readOnly, discard: discard ? "unmap" : "ignore", if: "none" } as const;
   return joinOption(undefined, formatProperties(DRIVE_PROPERTIES, values));
 }
 
 function diskArgument(bus: string, disk: ScsiDiskConfig): string {
-  const { drive, scsiId, version, logicalBlockSize, physicalBlockSize, ...same } = disk;
+  const { drive, scsiId, version, logicalBlockSize, physicalBlockSize, readErrors, writeErrors, ...same } = disk;
   const values = {
     ...same,
     drive: drive.id,
@@ -32,6 +33,8 @@ function diskArgument(bus: string, disk: ScsiDiskConfig): string {
     ver: version,
     logical_block_size: logicalBlockSize,
     physical_block_size: physicalBlockSize,
+    rerror: readErrors,
+    werror: writeErrors,
   };
   return joinOption("scsi-hd", formatProperties(DEVICE_TYPES["scsi-hd"].properties, values));
 }

@@ -22,11 +22,14 @@ import { optional, type Properties, refused, required, type Variants, withDefaul
 const BLOCK_SIZE = size({ min: 512, max: 32768, powerOfTwo: true });
 const PORT = integer({ max: 0xffff, radix: 16 });
 
+const READ_ERROR_ACTION = ["report", "ignore", "stop"] as const;
+const WRITE_ERROR_ACTION = [...READ_ERROR_ACTION, "enospc"] as const;
+
 /** `-drive`. */
 export const DRIVE_PROPERTIES = {
   id: required(identifier, "name by which a disk refers to the drive"),
   file: required(path, "regular file or block device that holds the image"),
-  format: withDefault(oneOf("raw"), "raw", "format of the image"),
+  format: optional(oneOf("raw", "qcow2"), "format of the image; told from its first bytes if left out"),
   if: withDefault(oneOf("none"), "none", "the drive is attached by a -device, not by itself"),
   readonly: withDefault(bool, false, "the guest cannot write, the image is opened for reading only"),
   cache: withDefault(
@@ -34,9 +37,18 @@ export const DRIVE_PROPERTIES = {
     "writeback",
     "how writes pass through the host's page cache",
   ),
-  discard: withDefault(oneOf("ignore", "off", "unmap", "on"), "ignore", "whether the guest's UNMAP reaches the file"),
-  aio: withDefault(oneOf("threads", "native", "io_uring"), "threads", "hint how to submit requests to the host kernel"),
-  snapshot: refused("writes always go to the image"),
+  "cache.direct": optional(bool, "whether the host's page cache is bypassed, in place of what cache= says"),
+  "cache.writeback": optional(bool, "whether writes may wait for a flush, in place of what cache= says"),
+  "cache.no-flush": optional(bool, "whether flushes are left out, in place of what cache= says"),
+  discard: withDefault(oneOf("ignore", "off", "unmap", "on"), "ignore", "whether the guest's UNMAP gives space back"),
+  "detect-zeroes": withDefault(oneOf("off"), "off", "zeroes that the guest writes are written"),
+  aio: optional(
+    oneOf("threads", "native", "io_uring"),
+    "how requests get to the kernel; the best it has if left out",
+  ),
+  snapshot: optional(bool, "whether what the guest writes is thrown away in the end; as -snapshot says if left out"),
+  rerror: withDefault(oneOf(...READ_ERROR_ACTION), "report", "what becomes of reads that fail"),
+  werror: withDefault(oneOf(...WRITE_ERROR_ACTION), "enospc", "what becomes of writes that fail"),
   media: refused("scsi-hd is a disk"),
   bus: refused("a drive is attached by -device"),
 } satisfies Properties;
@@ -68,6 +80,16 @@ export const DEVICE_TYPES = {
       wwn: optional(uint64, "world-wide name"),
       logical_block_size: withDefault(BLOCK_SIZE, 512, "bytes in a logical block"),
       physical_block_size: optional(BLOCK_SIZE, "bytes in a physical block; one logical block if left out"),
+      rerror: withDefault(
+        oneOf("auto", ...READ_ERROR_ACTION),
+        "auto",
+        "what becomes of reads that fail; auto: as the drive says",
+      ),
+      werror: withDefault(
+        oneOf("auto", ...WRITE_ERROR_ACTION),
+        "auto",
+        "what becomes of writes that fail; auto: as the drive says",
+      ),
       channel: refused("the adapter has one bus"),
       bootindex: refused("use -boot order="),
     },

@@ -28,18 +28,34 @@ export const CACHE_POLICIES: Readonly<Record<CacheMode, CachePolicy>> = {
   unsafe: { direct: false, writeCache: true, ignoreFlush: true },
 };
 
+/**
+ * What a disk does when the host fails to carry out a request, in QEMU's names: tell the guest (`report`), say that all went
+ * well (`ignore`), or hold the request and stop the VM, so that it can be carried out again once the VM is resumed (`stop`).
+ * `enospc` is `stop` when the host has no space left, and `report` otherwise.
+ */
+export type ErrorAction = "report" | "ignore" | "stop" | "enospc";
+
+/** Image formats that are served. */
+export type ImageFormat = "raw" | "qcow2";
+
+/** How requests get to the host's kernel; it never changes what is stored. */
+export type AioMode = "threads" | "native" | "io_uring";
+
 /** `-drive`: an image on the host. */
 export interface DriveConfig {
   readonly id: string;
   /** Path of a regular file or block device, as given; never empty. */
   readonly file: string;
-  readonly format: "raw";
+  /** `undefined`: to be told from the image's first bytes. */
+  readonly format: ImageFormat | undefined;
   readonly readOnly: boolean;
+  /** Whether what the guest writes is thrown away when the process ends. */
+  readonly snapshot: boolean;
   readonly cache: CacheMode;
-  /** Whether the guest's UNMAP reaches the host file. */
+  /** Whether the guest's UNMAP gives space of the image back. */
   readonly discard: boolean;
-  /** A hint how to submit requests to the host kernel; never changes what is stored. */
-  readonly aio: "threads" | "native" | "io_uring";
+  /** `undefined`: the best that the host's kernel has. */
+  readonly aio: AioMode | undefined;
 }
 
 /** `-device scsi-hd`: a disk on a SCSI bus. */
@@ -65,6 +81,10 @@ export interface ScsiDiskConfig {
   readonly logicalBlockSize: number;
   /** Bytes, a power of two from {@linkcode logicalBlockSize} to 32768. */
   readonly physicalBlockSize: number;
+  /** What becomes of reads that fail. */
+  readonly readErrors: Exclude<ErrorAction, "enospc">;
+  /** What becomes of writes, flushes and unmaps that fail. */
+  readonly writeErrors: ErrorAction;
 }
 
 /** `-device lsi53c895a`: a SCSI host adapter with the disks on its bus. */

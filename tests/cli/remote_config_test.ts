@@ -18,9 +18,10 @@ const drive: DriveConfig = {
   file: "disk.img",
   format: "raw",
   readOnly: false,
+  snapshot: false,
   cache: "writeback",
   discard: false,
-  aio: "threads",
+  aio: undefined,
 };
 
 const disk: ScsiDiskConfig = {
@@ -35,6 +36,8 @@ const disk: ScsiDiskConfig = {
   wwn: undefined,
   logicalBlockSize: 512,
   physicalBlockSize: 512,
+  readErrors: "report",
+  writeErrors: "enospc",
 };
 
 Deno.test("an object serves the controller that it names, with its disks", () => {
@@ -82,12 +85,14 @@ Deno.test("-name names the process", () => {
 });
 
 Deno.test("every drive property arrives", () => {
-  const line = "-drive id=d0,file=a,,b,readonly=on,cache=none,discard=unmap,aio=native -device scsi-hd,drive=d0";
+  const line = "-drive id=d0,file=a,,b,format=qcow2,readonly=on,snapshot=on,cache=none,discard=unmap,aio=native " +
+    "-device scsi-hd,drive=d0";
   assertEquals(disks(line)[0].drive, {
     id: "d0",
     file: "a,b",
-    format: "raw",
+    format: "qcow2",
     readOnly: true,
+    snapshot: true,
     cache: "none",
     discard: true,
     aio: "native",
@@ -96,7 +101,7 @@ Deno.test("every drive property arrives", () => {
 
 Deno.test("every disk property arrives", () => {
   const line = "-device scsi-hd,id=h,drive=d0,scsi-id=15,lun=7,serial=S-1,vendor=ACME,product=Disk,ver=2.1," +
-    "wwn=0x5000c500a1b2c3d5,logical_block_size=4096,physical_block_size=8k";
+    "wwn=0x5000c500a1b2c3d5,logical_block_size=4096,physical_block_size=8k,rerror=stop,werror=ignore";
   assertEquals(disks(`${DRIVE} ${line}`)[0], {
     id: "h",
     drive,
@@ -109,6 +114,8 @@ Deno.test("every disk property arrives", () => {
     wwn: 0x5000_c500_a1b2_c3d5n,
     logicalBlockSize: 4096,
     physicalBlockSize: 8192,
+    readErrors: "stop",
+    writeErrors: "ignore",
   });
 });
 
@@ -203,8 +210,54 @@ Deno.test("aio=native needs a cache mode that bypasses the host's cache", () => 
   );
 });
 
-Deno.test("image formats other than raw, and interfaces other than none, are refused", () => {
-  refusesHere("-drive id=d0,file=a,format=qcow2", "-drive id=d0: format='qcow2' is not accepted; expected raw");
+Deno.test("a drive without a format has none: it is told from the image", () => {
+  assertEquals(disks("-drive id=d0,file=a -device scsi-hd,drive=d0")[0].drive.format, undefined);
+});
+
+Deno.test("parts of a cache mode can be given by name", () => {
+  const cache = (options: string) => disks(`-drive id=d0,file=a,${options} -device scsi-hd,drive=d0`)[0].drive.cache;
+  assertEquals(cache("cache.direct=on"), "none");
+  assertEquals(cache("cache.writeback=off"), "writethrough");
+  assertEquals(cache("cache.direct=on,cache.writeback=off"), "directsync");
+  assertEquals(cache("cache=directsync,cache.writeback=on"), "none");
+  assertEquals(cache("cache.no-flush=on"), "unsafe");
+  assertEquals(cache("cache=unsafe,cache.no-flush=off"), "writeback");
+});
+
+Deno.test("parts that make up no cache mode are refused", () => {
+  refusesHere(
+    "-drive id=d0,file=a,cache=none,cache.no-flush=on -device scsi-hd,drive=d0",
+    "-drive id=d0: cache.direct=on,cache.writeback=on,cache.no-flush=on is none of the cache modes " +
+      "writeback, none, writethrough, directsync, unsafe",
+  );
+});
+
+Deno.test("-snapshot is for the drives that do not say otherwise", () => {
+  const both = "-snapshot -drive id=d0,file=a -drive id=d1,file=b,snapshot=off " +
+    "-device scsi-hd,drive=d0 -device scsi-hd,drive=d1";
+  assertEquals(disks(both).map(({ drive }) => drive.snapshot), [true, false]);
+});
+
+Deno.test("a disk does about errors what it says, or else what its drive says", () => {
+  const errors = (drive: string, disk: string) => {
+    const [{ readErrors, writeErrors }] = disks(`-drive id=d0,file=a${drive} -device scsi-hd,drive=d0${disk}`);
+    return [readErrors, writeErrors];
+  };
+  assertEquals(errors("", ""), ["report", "enospc"]);
+  assertEquals(errors(",rerror=stop,werror=stop", ""), ["stop", "stop"]);
+  assertEquals(errors(",rerror=stop,werror=stop", ",rerror=auto,werror=report"), ["stop", "report"]);
+  assertEquals(errors("", ",rerror=ignore,werror=ignore"), ["ignore", "ignore"]);
+});
+
+Deno.test("a read does not fail for want of space", () => {
+  refusesHere(
+    "-drive id=d0,file=a,rerror=enospc",
+    "-drive id=d0: rerror='enospc' is not accepted; expected report, ignore or stop",
+  );
+});
+
+Deno.test("image formats and interfaces that are not served are refused", () => {
+  refusesHere("-drive id=d0,file=a,format=vmdk", "-drive id=d0: format='vmdk' is not accepted; expected raw or qcow2");
   refusesHere("-drive id=d0,file=a,if=ide", "-drive id=d0: if='ide' is not accepted; expected none");
 });
 
@@ -253,11 +306,12 @@ const anyDrive = (id: string): fc.Arbitrary<DriveConfig> =>
   fc.record({
     id: fc.constant(id),
     file: fc.string({ unit: "binary", minLength: 1 }).filter((file) => !file.includes("\0")),
-    format: fc.constant("raw" as const),
+    format: fc.constantFrom("raw" as const, "qcow2" as const, undefined),
     readOnly: fc.boolean(),
+    snapshot: fc.boolean(),
     cache: fc.constantFrom("none" as const, "directsync" as const),
     discard: fc.boolean(),
-    aio: fc.constantFrom("threads" as const, "native" as const, "io_uring" as const),
+    aio: fc.constantFrom("threads" as const, "native" as const, "io_uring" as const, undefined),
   });
 const anyDisk = (scsiId: number): fc.Arbitrary<ScsiDiskConfig> =>
   fc.record({
@@ -272,6 +326,8 @@ const anyDisk = (scsiId: number): fc.Arbitrary<ScsiDiskConfig> =>
     wwn: fc.option(fc.bigInt({ min: 0n, max: (1n << 64n) - 1n }), { nil: undefined }),
     logicalBlockSize: fc.constantFrom(512, 4096),
     physicalBlockSize: fc.constantFrom(4096, 32768),
+    readErrors: fc.constantFrom("report" as const, "ignore" as const, "stop" as const),
+    writeErrors: fc.constantFrom("report" as const, "ignore" as const, "stop" as const, "enospc" as const),
   });
 
 Deno.test("a device process that a VMM starts reads its own configuration back", () => {

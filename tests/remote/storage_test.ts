@@ -52,7 +52,8 @@ function disk(file: string, scsiId: number, options: Partial<ScsiDiskConfig> & P
       readOnly: false,
       cache: "writeback",
       discard: false,
-      aio: "threads",
+      snapshot: false,
+      aio: undefined,
     },
     scsiId,
     lun: 0,
@@ -63,6 +64,8 @@ function disk(file: string, scsiId: number, options: Partial<ScsiDiskConfig> & P
     wwn: undefined,
     logicalBlockSize: 512,
     physicalBlockSize: 512,
+    readErrors: "report",
+    writeErrors: "enospc",
     ...options,
   } as ScsiDiskConfig;
 }
