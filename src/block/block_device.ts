@@ -27,6 +27,8 @@ export interface BlockDevice {
   readonly readOnly: boolean;
   /** Whether written data may sit in a volatile cache until {@linkcode flush}: false for `cache=writethrough`. */
   readonly writeCache: boolean;
+  /** Discards of less than so many bytes, or not aligned to them, give nothing back; left out where any do. */
+  readonly discardGranularity?: number;
   read(offset: number, into: Uint8Array, done: BlockCompletion): void;
   /** With `fua`, the data are on stable storage before `done`. */
   write(offset: number, from: Uint8Array, fua: boolean, done: BlockCompletion): void;
