@@ -46,7 +46,7 @@ export const DRIVE_PROPERTIES = {
     oneOf("threads", "native", "io_uring"),
     "how requests get to the kernel; the best it has if left out",
   ),
-  snapshot: optional(bool, "whether what the guest writes is thrown away in the end; as -snapshot says if left out"),
+  snapshot: optional(bool, "whether writes are thrown away in the end; as -snapshot says if left out"),
   rerror: withDefault(oneOf(...READ_ERROR_ACTION), "report", "what becomes of reads that fail"),
   werror: withDefault(oneOf(...WRITE_ERROR_ACTION), "enospc", "what becomes of writes that fail"),
   media: refused("scsi-hd is a disk"),
