@@ -65,6 +65,8 @@ export interface FileStatus {
   readonly deviceNumber: bigint;
   /** Size in bytes of a regular file; 0 for a block device. */
   readonly size: number;
+  /** Bytes that the file takes on its file system. */
+  readonly allocated: number;
 }
 
 /** Opens a file; O_CLOEXEC is always added. @returns the descriptor. */
@@ -79,6 +81,12 @@ export function openFile(path: string, flags: number, mode = 0o600): number {
 /** Closes a descriptor. Errors are dropped: the descriptor is gone in any case (close(2), "Dealing with errors"). */
 export function closeFd(fd: number): void {
   syscalls().close(fd);
+}
+
+/** Takes a file's name off its folder. */
+export function unlinkFile(path: string): void {
+  const name = cString(path);
+  checked(`unlink(${path})`, syscalls().unlinkat(AT_FDCWD, name, 0));
 }
 
 /** Duplicates a descriptor, close-on-exec, to the lowest free number not below `atLeast`. */
@@ -114,7 +122,8 @@ export function setNonblocking(fd: number, nonblocking: boolean): void {
 
 /** The status of an open file. */
 export function fileStatus(fd: number): FileStatus {
-  // struct stat, asm/stat.h (x86-64): st_dev @0, st_ino @8, st_mode @24, st_rdev @40, st_size @48; 144 bytes.
+  // struct stat, asm/stat.h (x86-64): st_dev @0, st_ino @8, st_mode @24, st_rdev @40, st_size @48,
+  // st_blocks @64, in units of 512 bytes; 144 bytes.
   const stat = new DataView(new ArrayBuffer(144));
   checked(`fstat(${fd})`, syscalls().fstat(fd, stat));
   return {
@@ -123,6 +132,7 @@ export function fileStatus(fd: number): FileStatus {
     mode: stat.getUint32(24, true),
     deviceNumber: stat.getBigUint64(40, true),
     size: Number(stat.getBigInt64(48, true)),
+    allocated: Number(stat.getBigInt64(64, true)) * 512,
   };
 }
 
