@@ -5,6 +5,7 @@
  */
 import type { DeviceHost, PciDevice } from "../device/pci_device.ts";
 import type { EventLoop } from "../event_loop.ts";
+import type { RunState } from "./run_state.ts";
 
 /** What every device's configuration has. */
 export interface DeviceConfig {
@@ -20,6 +21,8 @@ export interface DeviceResources {
   readonly host: DeviceHost;
   /** For devices that wait for descriptors of their own: disks, network interfaces. */
   readonly loop: EventLoop;
+  /** Where drives and their errors are made known, and requests wait for the user to resume the machine. */
+  readonly runState: RunState;
   /**
    * Has `release` called once the device is closed, or could not be made after all: last come, first released. It may
    * take turns of the loop.

@@ -6,10 +6,13 @@
 import type { DeviceConfig } from "./devices.ts";
 import { EventLoop } from "../event_loop.ts";
 import { RemoteObject } from "./remote_object.ts";
+import { RunState } from "./run_state.ts";
 
 /** A set of remote objects on one loop. */
 export class RemoteMachine {
   readonly #loop = new EventLoop();
+  /** Whether requests are held, and what the drives are. */
+  readonly runState: RunState = new RunState(this.#loop);
   readonly #log: (line: string) => void;
   readonly #objects = new Set<RemoteObject>();
   #failed = false;
@@ -31,7 +34,7 @@ export class RemoteMachine {
 
   /** Hosts a device from now on. @throws {Error} one line: what is wrong with the socket or the device. */
   add(object: { readonly id: string; readonly fd: number; readonly device: DeviceConfig }): void {
-    this.#objects.add(new RemoteObject({ ...object, loop: this.#loop, log: this.#log }));
+    this.#objects.add(new RemoteObject({ ...object, loop: this.#loop, runState: this.runState, log: this.#log }));
   }
 
   /**

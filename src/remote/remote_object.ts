@@ -17,6 +17,7 @@ import type { EventLoop } from "../event_loop.ts";
 import { InterruptLine } from "./interrupt_line.ts";
 import { PciHost } from "./pci_host.ts";
 import { RemoteLink } from "./remote_link.ts";
+import type { RunState } from "./run_state.ts";
 import { SystemMemory } from "./system_memory.ts";
 
 /** What a remote object is made of. */
@@ -26,6 +27,7 @@ export interface RemoteObjectOptions {
   readonly fd: number;
   readonly device: DeviceConfig;
   readonly loop: EventLoop;
+  readonly runState: RunState;
   /** Writes one line to the log. */
   readonly log: (line: string) => void;
 }
@@ -45,7 +47,7 @@ export class RemoteObject {
   #failed = false;
 
   /** @throws {Error} one line: what is wrong with the socket or the device. */
-  constructor({ id, fd, device, loop, log }: RemoteObjectOptions) {
+  constructor({ id, fd, device, loop, runState, log }: RemoteObjectOptions) {
     this.id = id;
     this.#log = log;
     if (!isUnixStreamSocket(fd)) throw new Error(`remote-object ${id}: fd ${fd} is not an open UNIX stream socket`);
@@ -58,7 +60,7 @@ export class RemoteObject {
     });
     try {
       const onClose = (release: () => void) => void this.#releases.push(release);
-      this.#device = createDevice(device, { host: this.#host, loop, onClose });
+      this.#device = createDevice(device, { host: this.#host, loop, runState, onClose });
     } catch (error) {
       this.#release();
       closeFd(fd);

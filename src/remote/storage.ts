@@ -4,9 +4,10 @@
  * @module
  */
 import { errorChain } from "../error_chain.ts";
-import type { DriveConfig, ScsiDiskConfig } from "../options/storage.ts";
+import { CACHE_POLICIES, type DriveConfig, type ScsiDiskConfig } from "../options/storage.ts";
 import { runToEnd, type Wait, waitFor } from "../block/coroutine.ts";
 import type { BlockDevice } from "../block/block_device.ts";
+import { openHostFile } from "../block/open_host_file.ts";
 import { openRaw } from "../block/raw.ts";
 import type { DeviceResources } from "./devices.ts";
 import type { EventLoop } from "../event_loop.ts";
@@ -21,9 +22,12 @@ import { ScsiDisk } from "./scsi/disk.ts";
 export function openScsiBus(disks: readonly ScsiDiskConfig[], resources: DeviceResources): ParallelScsiBus {
   const bus = new ParallelScsiBus();
   const drives = new Map<string, BlockDevice>();
-  resources.onClose(() => closeBus(bus, drives, resources.loop));
+  resources.onClose(() => {
+    for (const id of drives.keys()) resources.runState.removeDrive(id);
+    closeBus(bus, drives, resources.loop);
+  });
   for (const disk of disks) {
-    const drive = openDrive(disk.drive);
+    const drive = openDrive(disk.drive, resources.loop);
     drives.set(disk.drive.id, drive);
     bus.attach(disk.scsiId, disk.lun, makeDisk(disk, drive, resources));
   }
@@ -31,8 +35,9 @@ export function openScsiBus(disks: readonly ScsiDiskConfig[], resources: DeviceR
 }
 
 /** @throws {Error} when the image is too small for the disk, or a property is one that no disk can have. */
-function makeDisk(disk: ScsiDiskConfig, drive: BlockDevice, { host }: DeviceResources): ScsiDisk {
+function makeDisk(disk: ScsiDiskConfig, drive: BlockDevice, { host, runState }: DeviceResources): ScsiDisk {
   const { id, file } = disk.drive;
+  const errors = runState.addDrive({ disk, drive, format: disk.drive.format ?? "raw", backingDepth: 0 });
   try {
     return new ScsiDisk(drive, {
       logicalBlockSize: disk.logicalBlockSize,
@@ -45,17 +50,20 @@ function makeDisk(disk: ScsiDiskConfig, drive: BlockDevice, { host }: DeviceReso
       // A disk without a serial number still needs a name of its own in VPD page 0x83; QEMU takes the drive's, too.
       deviceId: disk.serial ?? id.slice(0, 64),
       // The offset stays out of the line: a full file system would otherwise fill the log with one for each block.
-      onBlockError: (operation, error) =>
-        host.warnOnce(`drive ${id}: ${operation} failed: ${errorChain(error.cause ?? error)}`),
+      onBlockError: (operation, error) => {
+        host.warnOnce(`drive ${id}: ${operation} failed: ${errorChain(error.cause ?? error)}`);
+        errors.report({ operation, action: "report", error });
+      },
     });
   } catch (error) {
     throw new Error(`drive ${id}: ${file} cannot be a disk: ${(error as Error).message}`);
   }
 }
 
-function openDrive({ id, file, readOnly, cache, discard }: DriveConfig): BlockDevice {
+function openDrive({ id, file, readOnly, cache, aio, discard }: DriveConfig, loop: EventLoop): BlockDevice {
   try {
-    return openRaw(file, { readOnly, cache, discard });
+    const host = openHostFile(file, { loop, readOnly, cache, aio });
+    return openRaw(host, { writeCache: CACHE_POLICIES[cache].writeCache, discard });
   } catch (error) {
     throw new Error(`drive ${id}`, { cause: error });
   }

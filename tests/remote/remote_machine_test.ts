@@ -110,7 +110,7 @@ Deno.test("a type of device is registered once, and known by its name", () => {
   ]);
   assertThrows(() => registerDevice("test-device", () => undefined as never), TypeError);
   const none = undefined as never;
-  const resources = { host: none, loop: none, onClose() {} };
+  const resources = { host: none, loop: none, runState: none, onClose() {} };
   assertEquals(
     refused(() => createDevice({ driver: "nonesuch", id: "dev0" }, resources)),
     "device dev0: unknown type nonesuch (known: test-broken, test-device, test-unflushable)",

@@ -2,6 +2,7 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import type { DriveConfig, ScsiDiskConfig } from "../../src/options/storage.ts";
 import type { DeviceHost } from "../../src/device/pci_device.ts";
 import { EventLoop } from "../../src/event_loop.ts";
+import { RunState } from "../../src/remote/run_state.ts";
 import { openScsiBus } from "../../src/remote/storage.ts";
 import type { ScsiInitiator } from "../../src/remote/scsi/scsi.ts";
 import { openDescriptors } from "../support/leaks.ts";
@@ -34,8 +35,9 @@ function open(disks: ScsiDiskConfig[]): Opened {
     loop.close();
   };
   const host = { warnOnce() {} } as unknown as DeviceHost;
+  const runState = new RunState(loop);
   try {
-    return { bus: openScsiBus(disks, { host, loop, onClose: (release) => releases.push(release) }), close };
+    return { bus: openScsiBus(disks, { host, loop, runState, onClose: (release) => releases.push(release) }), close };
   } catch (error) {
     close();
     throw error;
