@@ -22,24 +22,36 @@ const ENOLCK = 37;
 /** Answers of file systems and kernels without these locks; an image is then used unlocked, as QEMU does it. */
 const NO_LOCKS: readonly number[] = [Errno.EINVAL, Errno.ENOSYS, Errno.EOPNOTSUPP, ENOLCK];
 
+/** What somebody does with an image. */
+export type ImageUse = "read" | "write" | "share";
+
+/**
+ * The permissions that a use needs, and those that others may not have meanwhile. A backing file is only read, so any number of overlays
+ * share it, and nobody writes it; a reader by force (`qemu-img -U`) puts up with everything.
+ */
+const USES_OF: Readonly<Record<ImageUse, { readonly uses: readonly number[]; readonly forbids: readonly number[] }>> = {
+  read: { uses: [Permission.CONSISTENT_READ], forbids: [Permission.WRITE, Permission.RESIZE] },
+  write: {
+    uses: [Permission.CONSISTENT_READ, Permission.WRITE, Permission.RESIZE],
+    forbids: [Permission.WRITE, Permission.RESIZE],
+  },
+  share: { uses: [Permission.CONSISTENT_READ], forbids: [] },
+};
+
 /**
  * Locks an open image for as long as it is open.
  *
- * @param fd Open for reading, and for writing unless `readOnly`.
+ * @param fd Open for reading, whatever the use: a shared lock needs no more.
  * @returns Whether no other program uses the image in a way that contradicts this use.
  * @throws {SyscallError} when the kernel fails otherwise.
  */
-export function lockImage(fd: number, readOnly: boolean): boolean {
-  const used = readOnly ? [Permission.CONSISTENT_READ] : [Permission.CONSISTENT_READ, Permission.WRITE];
-  const forbidden = [Permission.WRITE, Permission.RESIZE];
+export function lockImage(fd: number, use: ImageUse): boolean {
+  const { uses, forbids } = USES_OF[use];
   try {
-    const own = [
-      ...used.map((permission) => USES + permission),
-      ...forbidden.map((permission) => FORBIDS + permission),
-    ];
+    const own = [...uses.map((permission) => USES + permission), ...forbids.map((permission) => FORBIDS + permission)];
     if (!own.every((byte) => lockByteShared(fd, byte))) return false;
-    return !used.some((permission) => isByteLocked(fd, FORBIDS + permission)) &&
-      !forbidden.some((permission) => isByteLocked(fd, USES + permission));
+    return !uses.some((permission) => isByteLocked(fd, FORBIDS + permission)) &&
+      !forbids.some((permission) => isByteLocked(fd, USES + permission));
   } catch (error) {
     if (error instanceof SyscallError && NO_LOCKS.includes(error.errno)) return true;
     throw error;

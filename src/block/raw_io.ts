@@ -43,11 +43,11 @@ const BOUNCE = 256 * 1024;
  * @param alignment Bytes: see {@linkcode directAlignment}.
  * @param end Size of the file; beyond it, an aligned write would make the file longer than it should be.
  */
-export function directIo(fd: number, alignment: number, end: number): RawIo {
+export function directIo(fd: number, alignment: number, end: () => number): RawIo {
   const bounce = mapAnonymous(BOUNCE);
 
   function isDirect(offset: number, length: number): boolean {
-    return offset % alignment === 0 && length % alignment === 0 && offset + length <= end;
+    return offset % alignment === 0 && length % alignment === 0 && offset + length <= end();
   }
 
   function steps(offset: number, buffer: Uint8Array, step: (at: number, part: Uint8Array) => void): void {

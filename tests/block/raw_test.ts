@@ -3,7 +3,27 @@ import fc from "fast-check";
 import { closeFd, fileStatus, openDescriptors, openFile, OpenFlags, statusFlags } from "../../src/ffi/file.ts";
 import { spawn } from "../../src/ffi/process.ts";
 import type { BlockCompletion, BlockDevice } from "../../src/block/block_device.ts";
-import { openRaw, type RawOptions } from "../../src/block/raw.ts";
+import { openHostFile } from "../../src/block/open_host_file.ts";
+import { openRaw } from "../../src/block/raw.ts";
+import { EventLoop } from "../../src/event_loop.ts";
+import { CACHE_POLICIES, type CacheMode } from "../../src/options/storage.ts";
+
+interface ImageOptions {
+  readonly readOnly?: boolean;
+  readonly cache?: CacheMode;
+  readonly discard?: boolean;
+}
+
+/** The loop of all images; it has no descriptors that a test could miss. */
+const loop = new EventLoop();
+
+function openImage(
+  target: string | number,
+  { readOnly, cache = "writeback", discard }: ImageOptions = {},
+): BlockDevice {
+  const file = openHostFile(target, { loop, readOnly, cache });
+  return openRaw(file, { writeCache: CACHE_POLICIES[cache].writeCache, discard });
+}
 
 /** Runs `body` with the path of a new file that holds `contents`. O_DIRECT needs a real file system, so not in /tmp. */
 function withFile(contents: Uint8Array, body: (path: string) => void): void {
@@ -16,9 +36,13 @@ function withFile(contents: Uint8Array, body: (path: string) => void): void {
   }
 }
 
-function withImage(contents: Uint8Array, options: RawOptions, body: (image: BlockDevice, path: string) => void): void {
+function withImage(
+  contents: Uint8Array,
+  options: ImageOptions,
+  body: (image: BlockDevice, path: string) => void,
+): void {
   withFile(contents, (path) => {
-    const image = openRaw(path, options);
+    const image = openImage(path, options);
     try {
       body(image, path);
     } finally {
@@ -114,7 +138,7 @@ Deno.test("raw: O_DIRECT follows the cache mode, on a descriptor that was opened
     for (const cache of CACHES) {
       for (const opened of [0, OpenFlags.O_DIRECT]) {
         const fd = openFile(path, OpenFlags.O_RDWR | opened);
-        const image = openRaw(fd, { cache });
+        const image = openImage(fd, { cache });
         assertEquals(read(image, 512, 1024), pattern(8192).subarray(512, 1536)); // goes through the page cache
         const direct = (statusFlags(fd) & OpenFlags.O_DIRECT) !== 0;
         assertEquals(direct, cache === "none" || cache === "directsync", cache);
@@ -196,7 +220,7 @@ Deno.test("raw: zeroes without unmap keep the space", () => {
 Deno.test("raw: holes read as zeroes", () => {
   withFile(new Uint8Array(0), (path) => {
     Deno.truncateSync(path, 3 * 1024 * 1024 * 1024 * 1024); // 3 TiB: offsets beyond 32 bits
-    const image = openRaw(path);
+    const image = openImage(path);
     assertEquals(image.size, 3 * 1024 ** 4);
     const offset = 2.5 * 1024 ** 4;
     assertEquals(read(image, offset, 4096), new Uint8Array(4096));
@@ -210,7 +234,7 @@ Deno.test("raw: holes read as zeroes", () => {
 Deno.test("raw, readonly=on: reads, and refuses every change through the callback", () => {
   withFile(pattern(8192), (path) => {
     Deno.chmodSync(path, 0o444);
-    const image = openRaw(path, { readOnly: true, discard: true });
+    const image = openImage(path, { readOnly: true, discard: true });
     assert(image.readOnly);
     assertEquals(read(image, 0, 8192), pattern(8192));
     assertThrows(() => write(image, 0, pattern(512)), Error, "read-only");
@@ -244,7 +268,7 @@ Deno.test("raw: a range that does not lie on the image is the caller's defect", 
 Deno.test("raw: a failure of the host names the operation, the place and the image, and keeps the cause", () => {
   withFile(pattern(8192), (path) => {
     const fd = openFile(path, OpenFlags.O_RDWR);
-    const image = openRaw(fd);
+    const image = openImage(fd);
     closeFd(fd);
     const error = assertThrows(() => read(image, 512, 1024), Error) as Error;
     assertEquals(error.message, `Cannot read 1024 bytes at 512 of descriptor ${fd}`);
@@ -270,7 +294,7 @@ Deno.test("raw: an error thrown by a completion is not taken for the image's", (
 
 Deno.test("raw: what cannot be opened is named with the reason", () => {
   withFile(pattern(512), (path) => {
-    const cases: [target: string, options: RawOptions, why: string][] = [
+    const cases: [target: string, options: ImageOptions, why: string][] = [
       [`${path}.missing`, {}, "there is no such file"],
       [`${path}/x`, {}, "there is no such file"],
       ["/var/tmp", {}, "it is a directory"],
@@ -280,7 +304,7 @@ Deno.test("raw: what cannot be opened is named with the reason", () => {
     ];
     const before = openDescriptors();
     for (const [target, options, why] of cases) {
-      const error = assertThrows(() => openRaw(target, options), Error) as Error;
+      const error = assertThrows(() => openImage(target, options), Error) as Error;
       assertStringIncludes(error.message, `Cannot open ${target}: ${why}`);
       assert(!error.message.includes("\n"));
     }
@@ -295,7 +319,7 @@ Deno.test("raw: a FIFO is refused without waiting for its other end", () => {
     const mkfifo = spawn({ command: ["mkfifo", path], env: {} });
     assertEquals(mkfifo.wait(), { code: 0 });
     mkfifo.close();
-    assertThrows(() => openRaw(path, { readOnly: true }), Error, "it is a FIFO");
+    assertThrows(() => openImage(path, { readOnly: true }), Error, "it is a FIFO");
   } finally {
     Deno.removeSync(directory, { recursive: true });
   }
@@ -305,7 +329,7 @@ Deno.test("raw: a descriptor that was opened for less than is asked of it is ref
   withFile(pattern(512), (path) => {
     for (const [flags, why] of [[OpenFlags.O_RDONLY, "writing"], [OpenFlags.O_RDWR | OpenFlags.O_APPEND, "O_APPEND"]]) {
       const fd = openFile(path, flags as number);
-      assertThrows(() => openRaw(fd), Error, why as string);
+      assertThrows(() => openImage(fd), Error, why as string);
       assertEquals(fileStatus(fd).size, 512);
       closeFd(fd);
     }
@@ -315,7 +339,7 @@ Deno.test("raw: a descriptor that was opened for less than is asked of it is ref
 Deno.test("raw: closing gives the descriptor back, once", () => {
   withFile(pattern(4096), (path) => {
     const before = openDescriptors();
-    const image = openRaw(path, { cache: "none" });
+    const image = openImage(path, { cache: "none" });
     image.close(() => {});
     image.close(() => {});
     assertEquals(openDescriptors(), before);
@@ -324,22 +348,22 @@ Deno.test("raw: closing gives the descriptor back, once", () => {
 
 Deno.test("raw: an image that is open for writing cannot be opened again, for reading neither", () => {
   withImage(pattern(4096), {}, (_, path) => {
-    assertThrows(() => openRaw(path), Error, `Cannot open ${path}: it is in use already`);
-    assertThrows(() => openRaw(path, { readOnly: true }), Error, "it is in use already");
+    assertThrows(() => openImage(path), Error, `Cannot open ${path}: it is in use already`);
+    assertThrows(() => openImage(path, { readOnly: true }), Error, "it is in use already");
   });
 });
 
 Deno.test("raw: any number may read an image, and nobody write it meanwhile", () => {
   withImage(pattern(4096), { readOnly: true }, (_, path) => {
-    const second = openRaw(path, { readOnly: true });
-    assertThrows(() => openRaw(path), Error, "it is in use already");
+    const second = openImage(path, { readOnly: true });
+    assertThrows(() => openImage(path), Error, "it is in use already");
     second.close(() => {});
   });
 });
 
 Deno.test("raw: the lock is gone when the image is closed", () => {
   withFile(pattern(4096), (path) => {
-    openRaw(path).close(() => {});
-    openRaw(path).close(() => {});
+    openImage(path).close(() => {});
+    openImage(path).close(() => {});
   });
 });

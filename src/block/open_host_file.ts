@@ -1,0 +1,165 @@
+/**
+ * Opening and making the files and block devices that images lie in: what they are, whether they may be used, and locked against
+ * other programs.
+ *
+ * @module
+ */
+import {
+  blockDeviceSize,
+  closeFd,
+  fileStatus,
+  FileType,
+  openFile,
+  OpenFlags,
+  setNonblocking,
+  statusFlags,
+  truncateFile,
+} from "../ffi/file.ts";
+import { setDirectIo } from "../ffi/direct_io.ts";
+import { SyscallError } from "../ffi/errno.ts";
+import type { EventLoop } from "../event_loop.ts";
+import { type AioMode, CACHE_POLICIES, type CacheMode } from "../options/storage.ts";
+import type { HostFile } from "./host_file.ts";
+import { type ImageUse, lockImage } from "./image_lock.ts";
+import { SyncHostFile } from "./sync_host_file.ts";
+
+/** How a file is opened. */
+export interface HostFileOptions {
+  /** Where its requests complete. */
+  readonly loop: EventLoop;
+  /** @default {false} */
+  readonly readOnly?: boolean;
+  /**
+   * QEMU's `cache=`: whether the host's page cache is bypassed, and whether `sync` does anything. That writes go through to stable storage
+   * (`writethrough`, `directsync`) is up to the image format. @default {"writeback"}
+   */
+  readonly cache?: CacheMode;
+  /** QEMU's `aio=`. @default the best that the host's kernel has */
+  readonly aio?: AioMode;
+  /**
+   * Reads beside a program that writes (`qemu-img -U`); what is read may be torn then. Only with `readOnly`.
+   *
+   * @default {false}
+   */
+  readonly forceShare?: boolean;
+}
+
+/** What a user can make of the errors of open(2). */
+const OPEN_ERRORS: Readonly<Record<string, string>> = {
+  ENOENT: "there is no such file",
+  ENOTDIR: "there is no such file",
+  EACCES: "permission denied",
+  EPERM: "permission denied",
+  EISDIR: "it is a directory",
+  EROFS: "it is on a read-only file system (readonly=on opens it)",
+  ENXIO: "there is no such device",
+  ENODEV: "there is no such device",
+  EBUSY: "the device is in use",
+  ETXTBSY: "it is a program that is running",
+  ELOOP: "too many symbolic links",
+  ENAMETOOLONG: "the name is too long",
+};
+
+/** What kinds of file hold no images. */
+const OTHER_TYPES: ReadonlyMap<number, string> = new Map([
+  [FileType.DIRECTORY, "a directory"],
+  [FileType.CHARACTER_DEVICE, "a character device"],
+  [FileType.FIFO, "a FIFO"],
+  [FileType.SOCKET, "a socket"],
+]);
+
+/** O_NONBLOCK: opening a FIFO would wait for its other end. It means nothing for files and block devices. */
+const ALWAYS = OpenFlags.O_NONBLOCK | OpenFlags.O_NOCTTY;
+
+/**
+ * Opens a file or block device, and locks it against other programs, QEMU included.
+ *
+ * @param target A path, or an open descriptor, which then belongs to the result.
+ * @throws {Error} naming the file and what is wrong with it; a descriptor then stays open.
+ */
+export function openHostFile(target: string | number, options: HostFileOptions): HostFile {
+  const access = options.readOnly ? OpenFlags.O_RDONLY : OpenFlags.O_RDWR;
+  const name = typeof target === "string" ? target : `descriptor ${target}`;
+  const fd = typeof target === "string" ? openPath("open", target, access | ALWAYS) : target;
+  try {
+    return adopt(fd, name, options);
+  } catch (error) {
+    if (typeof target === "string") closeFd(fd);
+    if (error instanceof SyscallError) throw new Error(`Cannot open ${name}: ${error.message}`, { cause: error });
+    throw error;
+  }
+}
+
+/**
+ * Makes an empty file, or empties one that is there, once it is locked; a block device is opened as it is.
+ *
+ * @throws {Error} as {@linkcode openHostFile}.
+ */
+export function createHostFile(path: string, options: Omit<HostFileOptions, "readOnly" | "forceShare">): HostFile {
+  const fd = openPath("create", path, OpenFlags.O_RDWR | OpenFlags.O_CREAT | ALWAYS, 0o644);
+  try {
+    return adopt(fd, path, options, true);
+  } catch (error) {
+    closeFd(fd);
+    if (error instanceof SyscallError) throw new Error(`Cannot create ${path}: ${error.message}`, { cause: error });
+    throw error;
+  }
+}
+
+function openPath(verb: string, path: string, flags: number, mode?: number): number {
+  try {
+    return openFile(path, flags, mode);
+  } catch (error) {
+    const code = error instanceof SyscallError ? error.code : "";
+    throw new Error(`Cannot ${verb} ${path}: ${OPEN_ERRORS[code] ?? (error as Error).message}`, { cause: error });
+  }
+}
+
+/** Makes an open descriptor, which nothing has been checked of, a {@linkcode HostFile}. */
+function adopt(fd: number, name: string, options: HostFileOptions, empty = false): HostFile {
+  const { readOnly = false, cache = "writeback", forceShare = false } = options;
+  if (forceShare && !readOnly) throw new TypeError("A file is not shared by force to be written");
+  const policy = CACHE_POLICIES[cache];
+  const kind = identify(fd, name);
+  checkAccess(fd, name, readOnly);
+  switchDirectIo(fd, name, policy.direct);
+  lock(fd, name, forceShare ? "share" : readOnly ? "read" : "write");
+  if (empty && kind === "file") truncateFile(fd, 0);
+  const size = kind === "file" ? fileStatus(fd).size : blockDeviceSize(fd);
+  return new SyncHostFile({ fd, name, kind, readOnly, size, direct: policy.direct, ignoreSync: policy.ignoreFlush });
+}
+
+function identify(fd: number, name: string): HostFile["kind"] {
+  const type = fileStatus(fd).mode & FileType.MASK;
+  if (type !== FileType.REGULAR && type !== FileType.BLOCK_DEVICE) {
+    const what = OTHER_TYPES.get(type) ?? "of an unknown type";
+    throw new Error(`Cannot open ${name}: it is ${what}, not a regular file or block device`);
+  }
+  setNonblocking(fd, false);
+  return type === FileType.REGULAR ? "file" : "device";
+}
+
+/** Whether a descriptor is open in the way that it will be used. */
+function checkAccess(fd: number, name: string, readOnly: boolean): void {
+  const flags = statusFlags(fd);
+  const access = flags & 3;
+  if (access === OpenFlags.O_WRONLY || (!readOnly && access !== OpenFlags.O_RDWR)) {
+    throw new Error(`Cannot open ${name}: it is not open for ${readOnly ? "reading" : "reading and writing"}`);
+  }
+  if ((flags & OpenFlags.O_APPEND) !== 0) throw new Error(`Cannot open ${name}: O_APPEND would misplace every write`);
+}
+
+function switchDirectIo(fd: number, name: string, direct: boolean): void {
+  if (((statusFlags(fd) & OpenFlags.O_DIRECT) !== 0) === direct) return;
+  try {
+    setDirectIo(fd, direct);
+  } catch (cause) {
+    const why = "its file system does not support O_DIRECT, which cache=none and cache=directsync need";
+    throw new Error(`Cannot open ${name}: ${why}`, { cause });
+  }
+}
+
+function lock(fd: number, name: string, use: ImageUse): void {
+  if (lockImage(fd, use)) return;
+  throw new Error(`Cannot open ${name}: it is in use already, by this or another program`);
+}
