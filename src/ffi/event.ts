@@ -112,18 +112,30 @@ export class Epoll {
    * @returns how many descriptors were ready; 0 also when a signal ended the wait.
    */
   wait(timeout: number, ready: (fd: number, events: number) => void): number {
-    const count = syscalls().epoll_pwait(this.#fd, this.#events, this.#capacity, timeout, null, 8);
+    return this.#report(syscalls().epoll_pwait(this.#fd, this.#events, this.#capacity, timeout, null, 8), ready);
+  }
+
+  /**
+   * The same for a thread with an event loop, which goes on meanwhile: the wait is another thread's. It lasts until something is ready;
+   * descriptors can be added, modified and removed during it. One wait at a time.
+   */
+  async waitElsewhere(ready: (fd: number, events: number) => void): Promise<number> {
+    const count = await syscalls().epoll_pwait_elsewhere(this.#fd, this.#events, this.#capacity, -1, null, 8);
+    return this.#report(count, ready);
+  }
+
+  /** Closes the epoll descriptor; what it watched stays open. */
+  close(): void {
+    syscalls().close(this.#fd);
+  }
+
+  #report(count: number, ready: (fd: number, events: number) => void): number {
     if (count === -Errno.EINTR) return 0;
     checked("epoll_wait", count);
     for (let i = 0; i < count; i++) {
       ready(this.#events.getInt32(12 * i + 4, true), this.#events.getUint32(12 * i, true));
     }
     return count;
-  }
-
-  /** Closes the epoll descriptor; what it watched stays open. */
-  close(): void {
-    syscalls().close(this.#fd);
   }
 
   #control(operation: number, fd: number, events: number): void {

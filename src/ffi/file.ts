@@ -22,7 +22,9 @@ export const OpenFlags = {
   O_NONBLOCK: 0o4000,
   O_DSYNC: 0o10000,
   O_DIRECT: 0o40000,
+  O_NOFOLLOW: 0o400000,
   O_CLOEXEC: 0o2000000,
+  O_PATH: 0o10000000,
 } as const;
 
 /** File types in the `st_mode` of stat(2) (linux/stat.h). */

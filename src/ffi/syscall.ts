@@ -43,12 +43,20 @@ const SYSCALLS = {
   pwrite: { number: 18, parameters: ["i32", "buffer", "u32", "i64"], result: "i32" },
   // pid_t getpid(void)
   getpid: { number: 39, parameters: [], result: "i32" },
+  // int socket(int domain, int type, int protocol)
+  socket: { number: 41, parameters: ["i32", "i32", "i32"], result: "i32" },
+  // int connect(int sockfd, const struct sockaddr *addr, socklen_t addrlen)
+  connect: { number: 42, parameters: ["i32", "buffer", "u32"], result: "i32" },
   // ssize_t sendmsg(int sockfd, const struct msghdr *msg, int flags)
   sendmsg: { number: 46, parameters: ["i32", "buffer", "i32"], result: "i32" },
   // ssize_t recvmsg(int sockfd, struct msghdr *msg, int flags)
   recvmsg: { number: 47, parameters: ["i32", "buffer", "i32"], result: "i32" },
   // int shutdown(int sockfd, int how)
   shutdown: { number: 48, parameters: ["i32", "i32"], result: "i32" },
+  // int bind(int sockfd, const struct sockaddr *addr, socklen_t addrlen)
+  bind: { number: 49, parameters: ["i32", "buffer", "u32"], result: "i32" },
+  // int listen(int sockfd, int backlog)
+  listen: { number: 50, parameters: ["i32", "i32"], result: "i32" },
   // int socketpair(int domain, int type, int protocol, int sv[2])
   socketpair: { number: 53, parameters: ["i32", "i32", "i32", "buffer"], result: "i32" },
   // int getsockopt(int sockfd, int level, int optname, void *optval, socklen_t *optlen)
@@ -87,12 +95,21 @@ const SYSCALLS = {
     parameters: ["i32", "buffer", "i32", "i32", "pointer", "u32"],
     result: "i32",
   },
+  // the same, on a thread of its own: the result is a promise, and this thread's event loop goes on
+  epoll_pwait_elsewhere: {
+    number: 281,
+    parameters: ["i32", "buffer", "i32", "i32", "pointer", "u32"],
+    result: "i32",
+    nonblocking: true,
+  },
   // int timerfd_create(int clockid, int flags)
   timerfd_create: { number: 283, parameters: ["i32", "i32"], result: "i32" },
   // int fallocate(int fd, int mode, off_t offset, off_t len)
   fallocate: { number: 285, parameters: ["i32", "i32", "i64", "i64"], result: "i32" },
   // int timerfd_settime(int fd, int flags, const struct itimerspec *new_value, struct itimerspec *old_value)
   timerfd_settime: { number: 286, parameters: ["i32", "i32", "buffer", "pointer"], result: "i32" },
+  // int accept4(int sockfd, struct sockaddr *addr, socklen_t *addrlen, int flags)
+  accept4: { number: 288, parameters: ["i32", "pointer", "pointer", "i32"], result: "i32" },
   // int eventfd2(unsigned int count, int flags)
   eventfd2: { number: 290, parameters: ["u32", "i32"], result: "i32" },
   // int epoll_create1(int flags)
