@@ -4,6 +4,7 @@
  * @module
  */
 import { checked, Errno, SyscallError } from "./errno.ts";
+import { isReady, Ready } from "./event.ts";
 import { closeFd, type FileStatus, fileStatus, FileType, openFile, OpenFlags, unlinkFile } from "./file.ts";
 import { syscalls } from "./syscall.ts";
 
@@ -73,6 +74,8 @@ export function connectTo(path: string): number {
  * @returns a descriptor, non-blocking and close-on-exec; `undefined` when no client waits, or it has gone away again.
  */
 export function acceptClient(fd: number): number | undefined {
+  // A socket that was inherited may be a blocking one.
+  if (!isReady(fd, Ready.IN)) return undefined;
   const client = syscalls().accept4(fd, null, null, SOCK_NONBLOCK | SOCK_CLOEXEC);
   if (client === -Errno.EAGAIN || client === -Errno.EINTR || client === -Errno.ECONNABORTED) return undefined;
   return checked(`accept(${fd})`, client);

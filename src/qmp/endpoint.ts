@@ -1,0 +1,102 @@
+/**
+ * Where a QMP server meets its clients: opened before anything else, so that what cannot be had is an error of the command line.
+ *
+ * @module
+ */
+import { pollFd, Ready } from "../ffi/event.ts";
+import { closeFd, isInheritedFd } from "../ffi/file.ts";
+import { isUnixStreamSocket } from "../ffi/socket.ts";
+import { acceptClient, connectTo, isListening, listenAt } from "../ffi/unix_socket.ts";
+import type { MonitorConfig, MonitorTransport } from "../options/monitor.ts";
+
+/** An open endpoint, as plain data for whichever thread serves it. */
+export interface QmpEndpoint {
+  readonly id: string;
+  /** For `query-chardev`: what it is connected to, in QEMU's words. */
+  readonly filename: string;
+  readonly pretty: boolean;
+  /** A socket that listens; non-blocking. */
+  readonly listener?: number;
+  /** A client that is there from the beginning. */
+  readonly connected?: number | "stdio";
+}
+
+/** The endpoints of a command line. */
+export interface QmpEndpoints {
+  readonly endpoints: readonly QmpEndpoint[];
+  /** Closes what listens, and takes away its paths. Clients are not touched. */
+  close(): void;
+}
+
+/**
+ * Opens endpoints in the order given. One with `wait=on` waits for its first client.
+ *
+ * @throws {Error} naming the one that cannot be had; nothing stays open then.
+ */
+export function openEndpoints(configs: readonly MonitorConfig[], log: (line: string) => void): QmpEndpoints {
+  const endpoints: QmpEndpoint[] = [];
+  const closers: (() => void)[] = [];
+  const close = () => {
+    for (const close of closers.splice(0)) close();
+  };
+  try {
+    for (const { id, transport, pretty } of configs) {
+      const opened = openTransport(transport, (closer) => closers.push(closer), log);
+      endpoints.push({ id, pretty, ...opened });
+    }
+  } catch (cause) {
+    close();
+    const { id } = configs[endpoints.length];
+    throw new Error(`character device ${id}`, { cause });
+  }
+  return { endpoints, close };
+}
+
+type Opened = Pick<QmpEndpoint, "filename" | "listener" | "connected">;
+
+function openTransport(
+  transport: MonitorTransport,
+  onClose: (close: () => void) => void,
+  log: (line: string) => void,
+): Opened {
+  switch (transport.kind) {
+    case "stdio":
+      return { filename: "stdio", connected: "stdio" };
+    case "fd":
+      requireSocket(transport.fd, false);
+      return { filename: `unix:fd=${transport.fd}`, connected: transport.fd };
+    case "connect":
+      return { filename: `unix:${transport.path}`, connected: connectTo(transport.path) };
+    case "listen-fd":
+      requireSocket(transport.fd, true);
+      return { filename: `unix:fd=${transport.fd},server=on`, ...listening(transport.fd, transport.wait) };
+    case "listen": {
+      const socket = listenAt(transport.path);
+      onClose(() => socket.close());
+      const filename = `unix:${transport.path},server=on`;
+      if (transport.wait) log(`waiting for a connection on ${filename}`);
+      return { filename, ...listening(socket.fd, transport.wait) };
+    }
+  }
+}
+
+function listening(listener: number, wait: boolean): Pick<Opened, "listener" | "connected"> {
+  if (!wait) return { listener };
+  for (;;) {
+    pollFd(listener, Ready.IN, -1);
+    const connected = acceptClient(listener);
+    if (connected !== undefined) return { listener, connected };
+  }
+}
+
+/** Deno has descriptors of its own among the first numbers, even sockets. */
+function requireSocket(fd: number, listens: boolean): void {
+  if (isInheritedFd(fd) && isUnixStreamSocket(fd) && isListening(fd) === listens) return;
+  const what = listens ? "listening" : "connected";
+  throw new Error(`fd ${fd} is not a ${what} UNIX stream socket that this process was given`);
+}
+
+/** Closes a client that nobody serves. */
+export function closeConnected({ connected }: QmpEndpoint): void {
+  if (typeof connected === "number") closeFd(connected);
+}
