@@ -84,3 +84,14 @@ export function reapOrphan(pid: number, patience = 10_000): boolean {
     closeFd(pidfd);
   }
 }
+
+/** Ticks of `utime` and `stime` in a second: USER_HZ, which is 100 on every x86-64. */
+const USER_HZ = 100;
+
+/** CPU time of a process and all its threads, in seconds; it counts in hundredths. */
+export function cpuTimeOf(pid: number | "self"): number {
+  const stat = readProc(`/proc/${pid}/stat`);
+  // The second field is the name in parentheses, which may have spaces; utime and stime are the fields 14 and 15.
+  const [utime, stime] = stat.slice(stat.lastIndexOf(")") + 2).split(" ").slice(11, 13).map(Number);
+  return (utime + stime) / USER_HZ;
+}

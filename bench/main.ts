@@ -1,0 +1,170 @@
+/**
+ * `deno task bench`: the disk over the link without a guest, splitvm's device process beside stock QEMU's.
+ *
+ * Each measurement has a device process of its own. The competitors of a row take turns, the first one another in each repetition, so that
+ * what else the machine does hits all of them alike.
+ *
+ * @module
+ */
+import { parseArgs } from "@std/cli/parse-args";
+import { errorChain } from "../src/error_chain.ts";
+import { EXECUTABLE } from "../tests/support/machines.ts";
+import { built, program, QEMU, type Requirement } from "../tests/support/requirements.ts";
+import { describeHost } from "./host.ts";
+import { forget, type Format, type Image, makeImages, remember } from "./images.ts";
+import { allRows, type Row, rowLabels, subjectsOf } from "./plan.ts";
+import { markdownTable, replaceResults } from "./report.ts";
+import { Results } from "./results.ts";
+import { Session, type Subject } from "./session.ts";
+
+const USAGE = `Usage: deno task bench [options]
+
+  --filter=TEXT   only rows whose operation, image and cache match this regular expression
+  --runs=N        repetitions; the median counts (default 5)
+  --seconds=S     how long each measurement takes (default 0.5)
+  --size=MIB      size of the images (default 1024)
+  --source        measure splitvm from source, not dist/splitvm
+  --json          print JSON instead of a table
+  --write-docs    put the table into docs/performance.md`;
+
+/** O_DIRECT needs a file system that has it, and tmpfs, which /tmp may be, has not. */
+const IMAGE_FOLDER = "/var/tmp";
+
+const DOCUMENT = new URL("../docs/performance.md", import.meta.url);
+
+interface Options {
+  readonly filter: RegExp;
+  readonly runs: number;
+  readonly seconds: number;
+  /** Bytes. */
+  readonly size: number;
+  readonly source: boolean;
+  readonly json: boolean;
+  readonly writeDocs: boolean;
+}
+
+function parseOptions(args: readonly string[]): Options {
+  const given = parseArgs([...args], {
+    string: ["filter", "runs", "seconds", "size"],
+    boolean: ["source", "json", "write-docs", "help"],
+    default: { filter: "", runs: "5", seconds: "0.5", size: "1024" },
+    unknown(argument: string) {
+      throw new Error(`unknown argument ${argument}\n\n${USAGE}`);
+    },
+  });
+  if (given.help) {
+    console.log(USAGE);
+    Deno.exit(0);
+  }
+  return {
+    filter: new RegExp(given.filter, "i"),
+    runs: positive("runs", given.runs, true),
+    seconds: positive("seconds", given.seconds, false),
+    size: positive("size", given.size, true) * 1024 * 1024,
+    source: given.source,
+    json: given.json,
+    writeDocs: given["write-docs"],
+  };
+}
+
+function positive(name: string, text: string, whole: boolean): number {
+  const value = Number(text);
+  if (!(value > 0) || !Number.isFinite(value) || (whole && !Number.isInteger(value))) {
+    throw new Error(`--${name} takes a positive ${whole ? "integer" : "number"}, not ${text}`);
+  }
+  return value;
+}
+
+/** What has to be there. */
+function checkRequirements(source: boolean): void {
+  const tools = [program("qemu-img", "qemu-utils"), program("dd", "coreutils")];
+  const needs: Requirement[] = [QEMU, ...tools, ...(source ? [] : [built(EXECUTABLE)])];
+  const missing = needs.filter((need) => !need.isMet());
+  if (missing.length === 0) return;
+  const list = missing.map(({ name, remedy }) => `  ${name}: ${remedy}`).join("\n");
+  throw new Error(`the benchmark compares splitvm with stock QEMU, and this is not there:\n${list}`);
+}
+
+/** Runs `body` with images that are gone afterwards. */
+function withImages(size: number, formats: readonly Format[], body: (images: readonly Image[]) => void): void {
+  const folder = Deno.makeTempDirSync({ dir: IMAGE_FOLDER, prefix: "splitvm-bench-" });
+  try {
+    body(makeImages(folder, size, formats));
+  } finally {
+    Deno.removeSync(folder, { recursive: true });
+  }
+}
+
+/** Measures one subject once. */
+function measure(row: Row, subject: Subject, image: Image, options: Options, results: Results): void {
+  const drive = `file=${image.path},format=${image.format},cache=${row.cache}`;
+  let session: Session;
+  try {
+    session = new Session(subject, drive);
+  } catch (error) {
+    const [, format, cache] = rowLabels(row);
+    results.failures.add(`${subject.name} on ${format}, ${cache}: ${errorChain(error)}`);
+    return;
+  }
+  try {
+    results.add(row, subject, session.measure(row.workload, options.seconds));
+  } finally {
+    session.close();
+  }
+}
+
+function run(rows: readonly Row[], images: readonly Image[], options: Options): Results {
+  const results = new Results();
+  for (let turn = 0; turn < options.runs; turn++) {
+    let placed = "";
+    for (const row of rows) {
+      const image = images.find(({ format }) => format === row.format)!;
+      if (placed !== `${image.path} ${row.cache}`) (row.cache === "none" ? forget : remember)(image.path);
+      placed = `${image.path} ${row.cache}`;
+      const subjects = subjectsOf(row, options.source);
+      const first = turn % subjects.length;
+      for (const subject of [...subjects.slice(first), ...subjects.slice(0, first)]) {
+        progress(`run ${turn + 1} of ${options.runs}: ${rowLabels(row).join(", ")}: ${subject.name}`);
+        measure(row, subject, image, options, results);
+      }
+    }
+  }
+  progress("");
+  return results;
+}
+
+/** Says on a terminal's line what is being done. */
+function progress(text: string): void {
+  if (!Deno.stderr.isTerminal()) return;
+  Deno.stderr.writeSync(new TextEncoder().encode(`\r\x1b[K${text}`));
+}
+
+function report(results: Results, options: Options): void {
+  const lines = results.lines();
+  const host = describeHost(IMAGE_FOLDER);
+  const how = `Medians of ${options.runs} runs of ${options.seconds} s (lowest–highest), images of ` +
+    `${options.size / 1024 / 1024} MiB.`;
+  if (options.json) console.log(JSON.stringify({ host, runs: options.runs, seconds: options.seconds, lines }, null, 2));
+  else console.log(`${host}\n${how}\n\n${markdownTable(lines)}`);
+  if (options.writeDocs) {
+    const document = Deno.readTextFileSync(DOCUMENT);
+    Deno.writeTextFileSync(DOCUMENT, replaceResults(document, `${host}\n${how}\n\n${markdownTable(lines)}`));
+  }
+  for (const failure of results.failures) console.error(`not measured: ${failure}`);
+}
+
+function main(): void {
+  const options = parseOptions(Deno.args);
+  checkRequirements(options.source);
+  const rows = allRows().filter((row) => options.filter.test(rowLabels(row).join(", ")));
+  if (rows.length === 0) throw new Error("--filter leaves no row");
+  const formats = [...new Set(rows.map(({ format }) => format))];
+  withImages(options.size, formats, (images) => report(run(rows, images, options), options));
+}
+
+try {
+  main();
+} catch (error) {
+  console.error(`bench: ${errorChain(error)}`);
+  Deno.exit(1);
+}

@@ -1,0 +1,75 @@
+/**
+ * Measurements, and what they come to.
+ *
+ * @module
+ */
+import { type Row, rowLabels } from "./plan.ts";
+import type { Measurement, Subject } from "./session.ts";
+import { median, summarize, type Summary } from "./statistics.ts";
+import { isRate, type Unit } from "./workloads.ts";
+
+/** What a subject reached in a row. */
+export interface Score {
+  readonly subject: string;
+  readonly figure: Summary;
+  /** Medians, in microseconds of CPU time for each operation. */
+  readonly deviceCpu: number;
+  readonly driverCpu: number;
+}
+
+/** A line of the table. */
+export interface Line {
+  readonly workload: string;
+  readonly image: string;
+  readonly cache: string;
+  readonly unit: Unit;
+  readonly splitvm: Score | undefined;
+  /** The best of QEMU's variants. */
+  readonly qemu: Score | undefined;
+  /** How many times as fast as QEMU splitvm is. */
+  readonly ratio: number | undefined;
+}
+
+/** See the module. */
+export class Results {
+  readonly #rows = new Map<Row, Map<Subject, Measurement[]>>();
+  /** What could not be measured, with the reason. */
+  readonly failures = new Set<string>();
+
+  add(row: Row, subject: Subject, measurement: Measurement): void {
+    const subjects = this.#rows.get(row) ?? new Map<Subject, Measurement[]>();
+    this.#rows.set(row, subjects);
+    // Subjects are made anew for each row, so they are found by name.
+    const known = [...subjects.keys()].find(({ name }) => name === subject.name) ?? subject;
+    subjects.set(known, [...subjects.get(known) ?? [], measurement]);
+  }
+
+  lines(): Line[] {
+    return [...this.#rows].map(([row, subjects]) => {
+      const [workload, image, cache] = rowLabels(row);
+      const { unit } = row.workload;
+      const scores = (program: string) =>
+        [...subjects].filter(([subject]) => subject.program === program).map(([{ name }, all]) => score(name, all));
+      const [splitvm, qemu] = [scores("splitvm"), scores("QEMU")].map((candidates) => best(candidates, unit));
+      const ratio = splitvm && qemu && speed(splitvm, unit) / speed(qemu, unit);
+      return { workload, image, cache, unit, splitvm, qemu, ratio };
+    });
+  }
+}
+
+function score(subject: string, all: readonly Measurement[]): Score {
+  return {
+    subject,
+    figure: summarize(all.map(({ figure }) => figure)),
+    deviceCpu: median(all.map(({ deviceCpu }) => deviceCpu)),
+    driverCpu: median(all.map(({ driverCpu }) => driverCpu)),
+  };
+}
+
+function speed({ figure }: Score, unit: Unit): number {
+  return isRate(unit) ? figure.median : 1 / figure.median;
+}
+
+function best(candidates: readonly Score[], unit: Unit): Score | undefined {
+  return candidates.toSorted((a, b) => speed(b, unit) - speed(a, unit))[0];
+}

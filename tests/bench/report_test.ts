@@ -1,0 +1,60 @@
+import { assertEquals, assertThrows } from "@std/assert";
+import { allRows, subjectsOf } from "../../bench/plan.ts";
+import { markdownTable, replaceResults } from "../../bench/report.ts";
+import { Results } from "../../bench/results.ts";
+import { DISK_WORKLOADS, LINK_WORKLOAD } from "../../bench/workloads.ts";
+
+const IOPS = { workload: DISK_WORKLOADS[0], format: "raw", cache: "none" } as const;
+const LINK = { workload: LINK_WORKLOAD, format: "raw", cache: "writeback" } as const;
+
+function measurement(figure: number) {
+  return { figure, deviceCpu: 10, driverCpu: 5 };
+}
+
+Deno.test("every workload is measured on raw and qcow2, with the page cache and around it, and the link once", () => {
+  const rows = allRows();
+  assertEquals(rows.length, 4 * DISK_WORKLOADS.length + 1);
+  for (const workload of DISK_WORKLOADS) assertEquals(rows.filter((row) => row.workload === workload).length, 4);
+});
+
+Deno.test("QEMU competes with each of its ways to do I/O; aio=native goes with O_DIRECT only", () => {
+  const names = (row: typeof IOPS | typeof LINK) => subjectsOf(row, true).map(({ name }) => name);
+  assertEquals(names(IOPS).slice(1), ["QEMU aio=threads", "QEMU aio=native", "QEMU aio=io_uring"]);
+  assertEquals(names(LINK).slice(1), ["QEMU aio=threads", "QEMU aio=io_uring"]);
+});
+
+Deno.test("medians are compared, and the best of QEMU's variants counts", () => {
+  const results = new Results();
+  const [splitvm, threads, native] = subjectsOf(IOPS, true);
+  for (const figure of [300, 100, 200]) results.add(IOPS, splitvm, measurement(figure));
+  for (const figure of [50, 60, 1000]) results.add(IOPS, threads, measurement(figure));
+  for (const figure of [400, 90, 80]) results.add(IOPS, native, measurement(figure));
+  const [{ splitvm: ours, qemu, ratio }] = results.lines();
+  assertEquals(ours?.figure, { median: 200, min: 100, max: 300 });
+  assertEquals([qemu?.subject, qemu?.figure.median], ["QEMU aio=native", 90]);
+  assertEquals(ratio, 200 / 90);
+});
+
+Deno.test("where less is better, half the time is a ratio of two", () => {
+  const results = new Results();
+  const [splitvm, threads, uring] = subjectsOf(LINK, true);
+  results.add(LINK, splitvm, measurement(10));
+  results.add(LINK, threads, measurement(20));
+  results.add(LINK, uring, measurement(30));
+  const [{ qemu, ratio }] = results.lines();
+  assertEquals([qemu?.subject, ratio], ["QEMU aio=threads", 2]);
+});
+
+Deno.test("a row that one side could not run has no ratio", () => {
+  const results = new Results();
+  results.add(IOPS, subjectsOf(IOPS, true)[1], measurement(50));
+  const [line] = results.lines();
+  assertEquals([line.splitvm, line.ratio], [undefined, undefined]);
+  assertEquals(new Set(markdownTable([line]).split("\n").map((text) => text.length)).size, 1);
+});
+
+Deno.test("the table replaces what is between the markers of a document, and nothing else", () => {
+  const document = "# A\n\n<!-- bench:begin -->\n\nold\n\n<!-- bench:end -->\n\nB\n";
+  assertEquals(replaceResults(document, "new"), document.replace("old", "new"));
+  assertThrows(() => replaceResults("# A\n", "new"), Error, "bench:begin");
+});
