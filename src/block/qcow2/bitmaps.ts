@@ -9,7 +9,7 @@
 import type { Coroutine } from "../coroutine.ts";
 import type { HostFile } from "../host_file.ts";
 import { readBytes } from "./file_io.ts";
-import type { Qcow2Header } from "./header.ts";
+import { getUint64, type Qcow2Header } from "./header.ts";
 
 /** A bitmap, in the words of QEMU's Qcow2BitmapInfo. */
 export interface BitmapInfo {
@@ -19,8 +19,19 @@ export interface BitmapInfo {
   readonly flags: readonly ("in-use" | "auto")[];
 }
 
+/** A bitmap and where its table is. */
+export interface BitmapEntry {
+  readonly info: BitmapInfo;
+  /** Byte offset; not checked against anything. */
+  readonly tableOffset: number;
+  /** Entries of 8 bytes. */
+  readonly tableSize: number;
+}
+
 /** Where the fields of a directory entry are; extra data and name follow. */
 const Field = {
+  TABLE_OFFSET: 0,
+  TABLE_SIZE: 8,
   FLAGS: 12,
   TYPE: 16,
   GRANULARITY_BITS: 17,
@@ -43,7 +54,16 @@ const GRANULARITY_BITS = { min: 9, max: 31 } as const;
  *
  * @throws {Error} in one line that names the field when the directory is malformed.
  */
-export function* readBitmapDirectory(file: HostFile, { bitmaps }: Qcow2Header): Coroutine<BitmapInfo[]> {
+export function* readBitmapDirectory(file: HostFile, header: Qcow2Header): Coroutine<BitmapInfo[]> {
+  return (yield* readBitmapEntries(file, header)).map(({ info }) => info);
+}
+
+/**
+ * Reads the directory of bitmaps.
+ *
+ * @throws {Error} in one line that names the field when it is malformed.
+ */
+export function* readBitmapEntries(file: HostFile, { bitmaps }: Qcow2Header): Coroutine<BitmapEntry[]> {
   if (bitmaps === undefined || bitmaps.count === 0) return [];
   const { count, directoryOffset, directorySize } = bitmaps;
   const refuse = (problem: string): never => {
@@ -57,7 +77,7 @@ export function* readBitmapDirectory(file: HostFile, { bitmaps }: Qcow2Header): 
     );
   }
   const directory = new DataView((yield* readBytes(file, directoryOffset, directorySize)).buffer);
-  const found: BitmapInfo[] = [];
+  const found: BitmapEntry[] = [];
   for (let at = 0; found.length < count;) {
     const here = `bitmap ${found.length}`;
     if (at + FIXED_SIZE > directorySize) refuse(`${here} is beyond bitmap_directory_size ${directorySize}`);
@@ -70,16 +90,17 @@ export function* readBitmapDirectory(file: HostFile, { bitmaps }: Qcow2Header): 
     }
     const type = directory.getUint8(at + Field.TYPE);
     if (type !== 1) refuse(`${here}: type ${type} is not 1`);
-    const flags = directory.getUint32(at + Field.FLAGS);
+    const name = new TextDecoder().decode(new Uint8Array(directory.buffer, start, nameSize));
     found.push({
-      flags: [
-        ...((flags & IN_USE) !== 0 ? ["in-use"] as const : []),
-        ...((flags & AUTO) !== 0 ? ["auto"] as const : []),
-      ],
-      name: new TextDecoder().decode(new Uint8Array(directory.buffer, start, nameSize)),
-      granularity: 2 ** bits,
+      info: { flags: flagNames(directory.getUint32(at + Field.FLAGS)), name, granularity: 2 ** bits },
+      tableOffset: getUint64(directory, at + Field.TABLE_OFFSET),
+      tableSize: directory.getUint32(at + Field.TABLE_SIZE),
     });
     at = Math.ceil((start + nameSize) / 8) * 8;
   }
   return found;
+}
+
+function flagNames(flags: number): BitmapInfo["flags"] {
+  return [...((flags & IN_USE) !== 0 ? ["in-use"] as const : []), ...((flags & AUTO) !== 0 ? ["auto"] as const : [])];
 }

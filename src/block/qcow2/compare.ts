@@ -1,0 +1,65 @@
+/**
+ * Compares the refcounts that an image has with the references that were counted in it.
+ *
+ * @module
+ */
+import type { Coroutine } from "../coroutine.ts";
+import { writeBytes } from "./file_io.ts";
+import { type Inspection, WALK_SHARE } from "./inspection.ts";
+import { PAGE_CLUSTERS } from "./reference_counts.ts";
+
+/** A cluster, the refcount that it has and the references to it. */
+export interface ClusterCounts {
+  readonly cluster: number;
+  /** `undefined` where the refcount table makes no sense. */
+  readonly refcount: number | undefined;
+  /** At most what the width of refcounts can hold. */
+  readonly references: number;
+  /** Whether there is a refcount block to hold the refcount. */
+  readonly hasBlock: boolean;
+}
+
+/**
+ * Visits every cluster of the file that is referred to or has a refcount block, in order.
+ *
+ * @param visit Returns the refcount that the cluster is to get, or `undefined` to leave it.
+ */
+export function* compareRefcounts(
+  { file, counts, stored, clusters, options }: Inspection,
+  visit: (counts: ClusterCounts) => number | undefined,
+): Coroutine<void> {
+  const { perBlock, codec } = stored;
+  const end = Math.max(clusters, counts.highest + 1);
+  const pages = pagesToCompare(counts.pages(), stored, end);
+  for (const [done, page] of pages.entries()) {
+    if (done % 256 === 0) options.progress?.(WALK_SHARE + (1 - WALK_SHARE) * done / pages.length);
+    const pageEnd = Math.min(end, (page + 1) * PAGE_CLUSTERS);
+    for (let cluster = page * PAGE_CLUSTERS; cluster < pageEnd;) {
+      const index = Math.floor(cluster / perBlock);
+      const block = yield* stored.block(index);
+      const unknown = stored.isUnknown(index);
+      const blockEnd = Math.min(pageEnd, (index + 1) * perBlock);
+      let changed = false;
+      for (; cluster < blockEnd; cluster++) {
+        const refcount = block === null ? (unknown ? undefined : 0) : codec.get(block, cluster % perBlock);
+        const references = Math.min(counts.count(cluster), codec.max);
+        const wanted = visit({ cluster, refcount, references, hasBlock: block !== null });
+        if (wanted === undefined || block === null) continue;
+        codec.set(block, cluster % perBlock, wanted);
+        changed = true;
+      }
+      if (changed && block !== null) yield* writeBytes(file, stored.entry(index).offset, block);
+    }
+  }
+}
+
+/** The pages of counts that have something in them, or that refcount blocks cover; ascending. */
+function pagesToCompare(counted: Iterable<number>, stored: Inspection["stored"], end: number): Float64Array {
+  const pages = new Set(counted);
+  for (let block = 0; block < stored.blocks && block * stored.perBlock < end; block++) {
+    if (!stored.hasBlock(block)) continue;
+    const last = Math.floor((Math.min(end, (block + 1) * stored.perBlock) - 1) / PAGE_CLUSTERS);
+    for (let page = Math.floor(block * stored.perBlock / PAGE_CLUSTERS); page <= last; page++) pages.add(page);
+  }
+  return Float64Array.from(pages).sort();
+}
