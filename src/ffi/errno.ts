@@ -43,6 +43,7 @@ export const Errno = {
   ENAMETOOLONG: 36,
   ENOSYS: 38,
   ELOOP: 40,
+  ENODATA: 61,
   ENOTSOCK: 88,
   EMSGSIZE: 90,
   EOPNOTSUPP: 95,
@@ -53,7 +54,9 @@ export const Errno = {
   ECONNRESET: 104,
   ETIMEDOUT: 110,
   ECONNREFUSED: 111,
+  EREMOTEIO: 121,
   EDQUOT: 122,
+  ENOMEDIUM: 123,
 } as const;
 
 const NAMES: ReadonlyMap<number, string> = new Map(

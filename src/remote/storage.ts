@@ -50,10 +50,14 @@ function makeDisk(disk: ScsiDiskConfig, drive: BlockDevice, { host, runState }: 
       // A disk without a serial number still needs a name of its own in VPD page 0x83; QEMU takes the drive's, too.
       deviceId: disk.serial ?? id.slice(0, 64),
       // The offset stays out of the line: a full file system would otherwise fill the log with one for each block.
-      onBlockError: (operation, error) => {
+      onBlockError: (report) => {
+        const { operation, error } = report;
         host.warnOnce(`drive ${id}: ${operation} failed: ${errorChain(error.cause ?? error)}`);
-        errors.report({ operation, action: "report", error });
+        errors.report(report);
       },
+      hold: (retry) => errors.hold(retry),
+      readErrors: disk.readErrors,
+      writeErrors: disk.writeErrors,
     });
   } catch (error) {
     throw new Error(`drive ${id}: ${file} cannot be a disk: ${(error as Error).message}`);
@@ -74,6 +78,7 @@ function closeBus(bus: ParallelScsiBus, drives: ReadonlyMap<string, BlockDevice>
   const problems: string[] = [];
   const note = (id: string, what: string, error: unknown) =>
     void problems.push(`drive ${id}: ${what} failed: ${errorChain(error)}`);
+  bus.reset(); // requests that are held would never end
   while (bus.units().some(({ unit }) => unit.tasks > 0)) loop.turn();
   // The image of a disk that could not be made is on no bus, but is closed as well.
   for (const [id, drive] of drives) {

@@ -6,7 +6,7 @@
 import type { SavedState } from "../../device/state.ts";
 import { OperationCode } from "./cdb.ts";
 import { absentInquiry } from "./inquiry.ts";
-import type { ScsiBus, ScsiInitiator, ScsiRequest, ScsiTarget } from "./scsi.ts";
+import type { ScsiBus, ScsiInitiator, ScsiRequest, ScsiTarget, TaskAttributeCode } from "./scsi.ts";
 import type { LogicalUnit } from "./logical_unit.ts";
 import { SenseCode } from "./sense.ts";
 import { TaskSet, UnitAttention } from "./task_set.ts";
@@ -44,8 +44,14 @@ class Target implements ScsiTarget {
     this.luns = [...this.units.keys()].sort((a, b) => a - b);
   }
 
-  start(initiator: ScsiInitiator, lun: number, cdb: Uint8Array, tag: unknown): ScsiRequest {
-    return (this.units.get(lun) ?? this.#absent).start(initiator, cdb, tag, this.luns);
+  start(
+    initiator: ScsiInitiator,
+    lun: number,
+    cdb: Uint8Array,
+    tag: unknown,
+    attribute?: TaskAttributeCode,
+  ): ScsiRequest {
+    return (this.units.get(lun) ?? this.#absent).start(initiator, cdb, tag, this.luns, attribute);
   }
 
   reset(): void {

@@ -36,28 +36,29 @@ import { unmap, writeSame } from "./disk_provisioning.ts";
 import { read, verify, write, writeAndVerify } from "./disk_transfer.ts";
 import { inquiry } from "./inquiry.ts";
 import { modeSelect, modeSense } from "./mode_pages.ts";
-import type { ScsiInitiator, ScsiRequest } from "./scsi.ts";
+import type { ScsiInitiator, ScsiRequest, TaskAttributeCode } from "./scsi.ts";
 import { SenseCode } from "./sense.ts";
-import type { Outcome, Steps, Task } from "./task.ts";
+import type { Command, Task } from "./task.ts";
 import { TaskSet, UnitAttention, type UnitAttentionCode } from "./task_set.ts";
 
-export type { BlockOperation, ScsiDiskOptions } from "./disk_model.ts";
+export type { BlockErrorReport, HeldRequest } from "./block_errors.ts";
+export type { ScsiDiskOptions } from "./disk_model.ts";
 
-/** Executes a command, or says at once how it ended. */
-type Command = (disk: DiskModel, task: Task) => Steps<Outcome> | Outcome;
+/** Starts to execute a command, or says at once how it ended. */
+type Executor = (disk: DiskModel, task: Task) => Command;
 
 /** A command that uses the medium: not while the unit is stopped. */
-function medium(command: Command): Command {
+function medium(command: Executor): Executor {
   return (disk, task) => checkReady(disk) ?? command(disk, task);
 }
 
 /** A command that changes the medium. */
-function writing(command: Command): Command {
+function writing(command: Executor): Executor {
   return medium((disk, task) => checkWritable(disk) ?? command(disk, task));
 }
 
 /** The command set, by operation code. REQUEST SENSE and REPORT LUNS are the task set's. */
-const COMMANDS: { readonly [operationCode: number]: Command | undefined } = {
+const COMMANDS: { readonly [operationCode: number]: Executor | undefined } = {
   [Op.TEST_UNIT_READY]: medium(nothing),
   [Op.REZERO_UNIT]: medium(nothing),
   [Op.FORMAT_UNIT]: writing(formatUnit),
@@ -136,11 +137,17 @@ export class ScsiDisk implements LogicalUnit {
     return this.#tasks.size;
   }
 
-  start(initiator: ScsiInitiator, cdb: Uint8Array, tag: unknown, luns: readonly number[]): ScsiRequest {
-    return this.#tasks.start(initiator, cdb, tag, luns);
+  start(
+    initiator: ScsiInitiator,
+    cdb: Uint8Array,
+    tag: unknown,
+    luns: readonly number[],
+    attribute?: TaskAttributeCode,
+  ): ScsiRequest {
+    return this.#tasks.start(initiator, cdb, tag, luns, attribute);
   }
 
-  #execute(task: Task): Steps<Outcome> | Outcome {
+  #execute(task: Task): Command {
     const command = COMMANDS[task.cdb[0]];
     return command === undefined ? SenseCode.INVALID_COMMAND_OPERATION_CODE : command(this.#model, task);
   }

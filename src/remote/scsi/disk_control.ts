@@ -6,7 +6,8 @@
 import { blockRange, u16be, u32be } from "./cdb.ts";
 import { checkRange, type DiskModel, flush } from "./disk_model.ts";
 import { invalidCdbField, invalidParameter } from "./sense.ts";
-import type { Outcome, Steps, Task } from "./task.ts";
+import type { Steps } from "./steps.ts";
+import type { Outcome, Task } from "./task.ts";
 
 /** TEST UNIT READY and REZERO UNIT: that the unit is ready has been checked. */
 export function nothing(): Outcome {

@@ -7,14 +7,14 @@ import { defineState } from "../../device/state.ts";
 import type { BlockDevice } from "../../block/block_device.ts";
 import type { BlockRange } from "./cdb.ts";
 import type { ChunkPool } from "./chunk_pool.ts";
-import { type Outcome, type Steps, type Wait } from "./task.ts";
-import { type Sense, SenseCode } from "./sense.ts";
-
-/** What was asked of the image when the host failed. */
-export type BlockOperation = "read" | "write" | "flush" | "discard";
+import type { Wait } from "../../block/coroutine.ts";
+import { type BlockErrorOptions, BlockErrors, blockErrorSense, type BlockOperation } from "./block_errors.ts";
+import type { Steps } from "./steps.ts";
+import type { Outcome } from "./task.ts";
+import { SenseCode } from "./sense.ts";
 
 /** A disk's properties, in the terms of `-device scsi-hd`. */
-export interface ScsiDiskOptions {
+export interface ScsiDiskOptions extends BlockErrorOptions {
   /** Bytes in a logical block: a power of two from 512 to 32768. @default {512} */
   readonly logicalBlockSize?: number;
   /** Bytes that the medium writes at once: a power of two, not below the logical block. @default {logicalBlockSize} */
@@ -35,8 +35,6 @@ export interface ScsiDiskOptions {
   readonly rotationRate?: number;
   /** How many commands may be in progress. Each holds at most 256 KiB. @default {64} */
   readonly queueDepth?: number;
-  /** Told of every failure of the host, besides the guest. @default {nobody} */
-  readonly onBlockError?: (operation: BlockOperation, error: Error) => void;
 }
 
 /** What the guest may change; back to the defaults at reset. */
@@ -66,7 +64,7 @@ export interface DiskModel {
   readonly rotationRate: number;
   readonly state: ReturnType<typeof DiskState.allocate>;
   readonly buffers: ChunkPool;
-  readonly onBlockError: (operation: BlockOperation, error: Error) => void;
+  readonly errors: BlockErrors;
 }
 
 /**
@@ -137,7 +135,7 @@ export function checkOptions(drive: BlockDevice, options: ScsiDiskOptions): Disk
     wwn,
     rotationRate: within("rotation_rate", options.rotationRate ?? 0, 0, 0xffff),
     queueDepth: within("queue depth", options.queueDepth ?? 64, 1, 256),
-    onBlockError: options.onBlockError ?? (() => {}),
+    errors: new BlockErrors(options),
   };
 }
 
@@ -163,37 +161,11 @@ export function writesThrough(disk: DiskModel, fua: boolean): boolean {
   return fua || !disk.state.writeCacheEnabled;
 }
 
-/** `code` of the error or of what caused it: how the operating system named it. */
-function errnoName(error: unknown): string | undefined {
-  for (let depth = 0; error instanceof Error && depth < 8; depth++, error = error.cause) {
-    const { code } = error as { code?: unknown };
-    if (typeof code === "string") return code;
-  }
-  return undefined;
-}
-
-/** What the guest is told of a failure of the host. */
-function blockErrorSense(operation: BlockOperation, error: Error): Sense {
-  switch (errnoName(error)) {
-    case "ENOSPC":
-    case "EDQUOT":
-      return SenseCode.SPACE_ALLOCATION_FAILED;
-    case "EROFS":
-    case "EPERM":
-    case "EACCES":
-      return SenseCode.WRITE_PROTECTED;
-    case "EIO":
-      return operation === "read" ? SenseCode.UNRECOVERED_READ_ERROR : SenseCode.WRITE_ERROR;
-    default:
-      return SenseCode.INTERNAL_TARGET_FAILURE;
-  }
-}
-
 /**
- * One request to the image. Every request of every command goes through here: the place for a policy on host errors.
+ * One request to the image, carried out again for as long as its errors have it held.
  *
  * @param lba First block of the request, for the sense data; `undefined` for a flush.
- * @returns `undefined` when it succeeded.
+ * @returns `undefined` when it succeeded, or its error is to be ignored.
  */
 export function* access(
   disk: DiskModel,
@@ -201,10 +173,14 @@ export function* access(
   lba: number | undefined,
   start: Wait,
 ): Steps<Outcome> {
-  const error = yield start;
-  if (error === undefined) return undefined;
-  disk.onBlockError(operation, error);
-  return { ...blockErrorSense(operation, error), information: lba };
+  for (;;) {
+    const error = yield start;
+    if (error === undefined) return undefined;
+    const action = disk.errors.decide(operation, error);
+    if (action === "ignore") return undefined;
+    if (action === "report") return { ...blockErrorSense(operation, error), information: lba };
+    yield disk.errors;
+  }
 }
 
 /** Puts everything written so far on stable storage. */

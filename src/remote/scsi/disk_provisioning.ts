@@ -6,7 +6,8 @@
 import { type BlockRange, blockRange, OperationCode, u16be, u32be, u64be } from "./cdb.ts";
 import { access, checkRange, checkWritable, type DiskModel, flush, Limit, writesThrough } from "./disk_model.ts";
 import { invalidCdbField, invalidParameter, type Sense, SenseCode } from "./sense.ts";
-import type { Outcome, Steps, Task } from "./task.ts";
+import type { Steps } from "./steps.ts";
+import type { Outcome, Task } from "./task.ts";
 
 const UNMAP_HEADER = 8;
 const UNMAP_DESCRIPTOR = 16;

@@ -6,7 +6,8 @@
 import { type BlockRange, blockRange } from "./cdb.ts";
 import { access, checkRange, type DiskModel, flush, Limit, writesThrough } from "./disk_model.ts";
 import { invalidCdbField, SenseCode } from "./sense.ts";
-import type { Outcome, Steps, Task } from "./task.ts";
+import type { Steps } from "./steps.ts";
+import type { Outcome, Task } from "./task.ts";
 
 /** Byte 1 of the longer CDBs. */
 const FUA = 0x08;
@@ -59,6 +60,7 @@ function lengthField(cdb: Uint8Array): number {
 }
 
 function* readPart(disk: DiskModel, { lba, offset }: Part, into: Uint8Array): Steps<Outcome> {
+  into.fill(0); // what the initiator gets of a read whose error is ignored
   return yield* access(disk, "read", lba, (done) => disk.drive.read(offset, into, done));
 }
 
@@ -81,7 +83,7 @@ function* readBlocks(disk: DiskModel, task: Task, range: BlockRange, flushFirst:
     for (const part of parts(disk, range, buffer)) {
       const failure = yield* readPart(disk, part, part.chunk);
       if (failure !== undefined) return failure;
-      yield* task.move(part.chunk);
+      yield part.chunk;
     }
     return undefined;
   });
@@ -103,7 +105,7 @@ function* writeBlocks(disk: DiskModel, task: Task, range: BlockRange, through: b
     // One flush at the end is cheaper than FUA on each of several chunks.
     const single = length <= buffer.length;
     for (const part of parts(disk, range, buffer)) {
-      yield* task.move(part.chunk);
+      yield part.chunk;
       const failure = yield* writePart(disk, part, through && single);
       if (failure !== undefined) return failure;
     }
@@ -145,7 +147,7 @@ function* verifyData(disk: DiskModel, task: Task, range: BlockRange): Steps<Outc
   return yield* withBuffer(disk, 2 * length, function* (buffer) {
     const half = buffer.length / 2;
     for (const part of parts(disk, range, buffer.subarray(0, half))) {
-      yield* task.move(part.chunk);
+      yield part.chunk;
       const failure = yield* comparePart(disk, part, buffer.subarray(half));
       if (failure !== undefined) return failure;
     }
@@ -195,7 +197,7 @@ function* writeAndCompare(disk: DiskModel, task: Task, range: BlockRange): Steps
   return yield* withBuffer(disk, 2 * length, function* (buffer) {
     const half = buffer.length / 2;
     for (const part of parts(disk, range, buffer.subarray(0, half))) {
-      yield* task.move(part.chunk);
+      yield part.chunk;
       const failure = (yield* writePart(disk, part, true)) ?? (yield* comparePart(disk, part, buffer.subarray(half)));
       if (failure !== undefined) return failure;
     }

@@ -6,7 +6,8 @@
 import { u16be } from "./cdb.ts";
 import { type DiskModel, Limit } from "./disk_model.ts";
 import { invalidCdbField } from "./sense.ts";
-import type { Outcome, Steps, Task } from "./task.ts";
+import type { Steps } from "./steps.ts";
+import type { Outcome, Task } from "./task.ts";
 
 /** Peripheral device type of a direct access block device. */
 const DIRECT_ACCESS = 0x00;

@@ -4,7 +4,7 @@
  * @module
  */
 import type { SavedState } from "../../device/state.ts";
-import type { ScsiInitiator, ScsiRequest } from "./scsi.ts";
+import type { ScsiInitiator, ScsiRequest, TaskAttributeCode } from "./scsi.ts";
 import type { UnitAttentionCode } from "./task_set.ts";
 
 /** A logical unit: what answers behind one LUN of a target. */
@@ -14,7 +14,13 @@ export interface LogicalUnit {
    *
    * @param luns The logical units of the target, in ascending order: what REPORT LUNS says.
    */
-  start(initiator: ScsiInitiator, cdb: Uint8Array, tag: unknown, luns: readonly number[]): ScsiRequest;
+  start(
+    initiator: ScsiInitiator,
+    cdb: Uint8Array,
+    tag: unknown,
+    luns: readonly number[],
+    attribute?: TaskAttributeCode,
+  ): ScsiRequest;
   /** Power-on state; a unit attention is pending. */
   reset(): void;
   /** The initiator has to be told of `condition`. */

@@ -6,7 +6,8 @@
 import { OperationCode, u16be, u24be, u32be, u64be } from "./cdb.ts";
 import { type DiskModel, flush } from "./disk_model.ts";
 import { invalidCdbField, invalidParameter, type Sense, SenseCode } from "./sense.ts";
-import type { Outcome, Steps, Task } from "./task.ts";
+import type { Steps } from "./steps.ts";
+import type { Outcome, Task } from "./task.ts";
 
 /** PAGE CONTROL of MODE SENSE: which values are asked for. */
 const PageControl = { CURRENT: 0, CHANGEABLE: 1, DEFAULT: 2, SAVED: 3 } as const;

@@ -23,6 +23,19 @@ export const ScsiStatus = {
   TASK_SET_FULL: 0x28,
 } as const;
 
+/** In which order a unit executes its commands (SAM-5, chapter 8; the queue tag messages of SPI-3, section 16.3). */
+export const TaskAttribute = {
+  /** In any order among its like. */
+  SIMPLE: 0,
+  /** At once, and before all that have not begun. */
+  HEAD_OF_QUEUE: 1,
+  /** After all that came before it, and before all that come after it. */
+  ORDERED: 2,
+} as const;
+
+/** One of {@linkcode TaskAttribute}. */
+export type TaskAttributeCode = typeof TaskAttribute[keyof typeof TaskAttribute];
+
 /** Which way the data phase goes, as the initiator sees it. */
 export type DataDirection = "none" | "in" | "out";
 
@@ -41,7 +54,7 @@ export interface ScsiInitiator {
 export interface ScsiRequest {
   /** What the adapter passed to `start`: its handle on the command (queue tag and so on). */
   readonly tag: unknown;
-  /** Known as soon as `start` has returned or called back. */
+  /** Known before the first {@linkcode ScsiInitiator.dataReady}; "none" until then. */
   readonly direction: DataDirection;
   /** Bytes of the data phase still to move, this chunk included; an upper limit until the command ends. */
   readonly remaining: number;
@@ -49,7 +62,10 @@ export interface ScsiRequest {
   readonly chunk: Uint8Array;
   /** The adapter has moved the whole chunk; the unit goes on. */
   resume(): void;
-  /** Drops the command (abort, bus reset). Data already accepted may or may not have reached the medium. */
+  /**
+   * Drops the command (abort, bus reset). Data already accepted may or may not have reached the medium. What of it is on its way there
+   * gets there before any later command begins that uses the medium.
+   */
   cancel(): void;
 }
 
@@ -61,8 +77,15 @@ export interface ScsiTarget {
    *
    * @param cdb The command descriptor block as the initiator sent it, of any length from 1 to 16; the unit copies what it keeps.
    * @param tag The adapter's handle, kept in {@linkcode ScsiRequest.tag}.
+   * @param attribute @default {SIMPLE, which untagged commands are as well}
    */
-  start(initiator: ScsiInitiator, lun: number, cdb: Uint8Array, tag: unknown): ScsiRequest;
+  start(
+    initiator: ScsiInitiator,
+    lun: number,
+    cdb: Uint8Array,
+    tag: unknown,
+    attribute?: TaskAttributeCode,
+  ): ScsiRequest;
   /** Bus or target reset: requests are dropped, mode pages and reservations go back, a unit attention is pending. */
   reset(): void;
 }

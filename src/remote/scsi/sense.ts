@@ -13,6 +13,7 @@ export const SenseKey = {
   ILLEGAL_REQUEST: 0x5,
   UNIT_ATTENTION: 0x6,
   DATA_PROTECT: 0x7,
+  ABORTED_COMMAND: 0xb,
   MISCOMPARE: 0xe,
 } as const;
 
@@ -44,6 +45,7 @@ function code(key: number, asc: number, ascq: number): Sense {
 export const SenseCode = {
   NO_SENSE: code(SenseKey.NO_SENSE, 0x00, 0x00),
   INITIALIZING_COMMAND_REQUIRED: code(SenseKey.NOT_READY, 0x04, 0x02),
+  MEDIUM_NOT_PRESENT: code(SenseKey.NOT_READY, 0x3a, 0x00),
   WRITE_ERROR: code(SenseKey.MEDIUM_ERROR, 0x0c, 0x00),
   UNRECOVERED_READ_ERROR: code(SenseKey.MEDIUM_ERROR, 0x11, 0x00),
   INTERNAL_TARGET_FAILURE: code(SenseKey.HARDWARE_ERROR, 0x44, 0x00),
@@ -60,6 +62,7 @@ export const SenseCode = {
   REPORTED_LUNS_CHANGED: code(SenseKey.UNIT_ATTENTION, 0x3f, 0x0e),
   WRITE_PROTECTED: code(SenseKey.DATA_PROTECT, 0x27, 0x00),
   SPACE_ALLOCATION_FAILED: code(SenseKey.DATA_PROTECT, 0x27, 0x07),
+  IO_PROCESS_TERMINATED: code(SenseKey.ABORTED_COMMAND, 0x00, 0x06),
   MISCOMPARE_DURING_VERIFY: code(SenseKey.MISCOMPARE, 0x1d, 0x00),
 } as const;
 

@@ -1,36 +1,59 @@
 /**
- * A command in execution.
+ * A command in execution: what the initiator sees of it.
  *
- * A command is written as a generator: it yields what it waits for (the initiator that moves a chunk, the block device that
- * completes a request) and returns how it ended. The task drives the generator in a loop, so that initiators and block
- * devices that answer from within the call cost no stack, however long the transfer.
+ * What executes a command is an {@linkcode Execution}. Those that are not worth a class of their own are written as generators; see
+ * `steps.ts`.
  *
  * @module
  */
-import type { DataDirection, ScsiInitiator, ScsiRequest } from "./scsi.ts";
+import {
+  type DataDirection,
+  type ScsiInitiator,
+  type ScsiRequest,
+  TaskAttribute,
+  type TaskAttributeCode,
+} from "./scsi.ts";
 import type { Sense } from "./sense.ts";
-
-/** Starts something that calls back once, at once or later. */
-export type Wait = (done: (error?: Error) => void) => void;
-
-/** Part of a command's execution; a finished wait comes back with the error that it ended with. */
-export type Steps<T> = Generator<Wait, T, Error | undefined>;
+import { type Steps, StepsExecution } from "./steps.ts";
 
 /** How a command ended: GOOD when undefined, else CHECK CONDITION. */
 export type Outcome = Sense | undefined;
 
+/** How a command is executed, or how it has ended already. */
+export type Command = Execution | Steps<Outcome> | Outcome;
+
+/** Executes one command. Calls {@linkcode Task.end} once, unless the command is cancelled before. */
+export interface Execution {
+  /** Begins; the command may end from within this call. */
+  begin(): void;
+  /** The initiator has moved the chunk that {@linkcode Task.offer} gave it. */
+  moved(): void;
+  /**
+   * Gives the command up, and everything that waits for it.
+   *
+   * @returns Whether its buffers are free. If not, {@linkcode Task.dropped} is called once no block request is in flight any more.
+   */
+  cancel(): boolean;
+}
+
+/** What becomes of a task. */
+export interface TaskOwner {
+  /** The command has run to its end and holds nothing any more; the initiator does not know it yet. Called once. */
+  ended(task: Task, outcome: Outcome): void;
+  /** The command was cancelled, and a block request of it is still in flight: {@linkcode dropped} follows. */
+  draining(task: Task): void;
+  /**
+   * The command was cancelled and holds nothing any more, which may come after {@linkcode ended}. Called once.
+   *
+   * @param drained Whether {@linkcode draining} was called before.
+   */
+  dropped(task: Task, drained: boolean): void;
+}
+
 /** Longest CDB, in bytes. */
-export const MAX_CDB = 16;
+const MAX_CDB = 16;
 
 const EMPTY: Uint8Array = new Uint8Array(0);
-
-/** What becomes of a task. Either is called once, when the task holds no buffer any more. */
-export interface TaskOwner {
-  /** The command has run to its end; the initiator does not know it yet. */
-  ended(task: Task, outcome: Outcome): void;
-  /** The command was cancelled. */
-  dropped(task: Task): void;
-}
 
 /** A task: the initiator's request on one side, the running command on the other. */
 export class Task implements ScsiRequest {
@@ -40,25 +63,28 @@ export class Task implements ScsiRequest {
   readonly cdbLength: number;
   readonly initiator: ScsiInitiator;
   readonly tag: unknown;
+  readonly attribute: TaskAttributeCode;
   readonly #owner: TaskOwner;
   #direction: DataDirection = "none";
   #remaining = 0;
   #chunk = EMPTY;
-  #steps: Steps<Outcome> | undefined;
-  /** Set while the initiator moves a chunk. */
-  #moved: (() => void) | undefined;
+  #execution: Execution | undefined;
   #cancelled = false;
-  #driving = false;
-  /** A wait is over and the generator can go on with `#error`. */
-  #due = false;
-  #error: Error | undefined;
+  #drains = false;
 
-  constructor(owner: TaskOwner, initiator: ScsiInitiator, cdb: Uint8Array, tag: unknown) {
+  constructor(
+    owner: TaskOwner,
+    initiator: ScsiInitiator,
+    cdb: Uint8Array,
+    tag: unknown,
+    attribute: TaskAttributeCode = TaskAttribute.SIMPLE,
+  ) {
     this.#owner = owner;
     this.initiator = initiator;
     this.tag = tag;
+    this.attribute = attribute;
     this.cdbLength = Math.min(cdb.length, MAX_CDB);
-    this.cdb.set(cdb.subarray(0, MAX_CDB));
+    for (let i = 0; i < this.cdbLength; i++) this.cdb[i] = cdb[i];
   }
 
   get direction(): DataDirection {
@@ -73,29 +99,27 @@ export class Task implements ScsiRequest {
     return this.#chunk;
   }
 
-  /** Whether {@linkcode cancel} was called. */
-  get cancelled(): boolean {
-    return this.#cancelled;
-  }
-
-  /** Executes the command. */
-  run(command: Steps<Outcome>): void {
-    this.#steps = command;
-    this.#due = true;
-    this.#drive();
+  /** Executes the command. To be called once. */
+  run(command: Command): void {
+    if (command === undefined || "key" in command) return this.end(command);
+    this.#execution = "begin" in command ? command : new StepsExecution(this, command);
+    this.#execution.begin();
   }
 
   resume(): void {
-    const moved = this.#moved;
-    this.#moved = undefined;
-    moved?.();
+    if (this.#chunk.length === 0) return;
+    this.#remaining -= this.#chunk.length;
+    this.#chunk = EMPTY;
+    this.#execution?.moved();
   }
 
   cancel(): void {
     if (this.#cancelled) return;
     this.#cancelled = true;
-    // Otherwise a block request is in flight, and its buffer has to stay until it completes.
-    if (this.#moved !== undefined || this.#steps === undefined) this.#drop();
+    this.#chunk = EMPTY;
+    if (this.#execution === undefined || this.#execution.cancel()) return this.#drop();
+    this.#drains = true;
+    this.#owner.draining(this);
   }
 
   /** Announces the data phase: `length` bytes. To be called before the command first waits. */
@@ -104,14 +128,30 @@ export class Task implements ScsiRequest {
     this.#remaining = length;
   }
 
-  /** Has the initiator move a chunk: out of it for "in", into it for "out". */
-  *move(chunk: Uint8Array): Steps<void> {
-    yield (done) => {
-      this.#chunk = chunk;
-      this.#moved = done;
-      this.initiator.dataReady(this);
-    };
-    this.#remaining -= chunk.length;
+  /** Has the initiator move a chunk, which is not empty: out of it for "in", into it for "out". */
+  offer(chunk: Uint8Array): void {
+    this.#chunk = chunk;
+    this.initiator.dataReady(this);
+  }
+
+  /** For the execution: the command has ended. */
+  end(outcome: Outcome): void {
+    this.#finish();
+    this.#owner.ended(this, outcome);
+  }
+
+  /** For the execution: nothing of the cancelled command is in flight any more. */
+  dropped(): void {
+    this.#drop();
+  }
+
+  #drop(): void {
+    this.#finish();
+    this.#owner.dropped(this, this.#drains);
+  }
+
+  #finish(): void {
+    this.#execution = undefined;
     this.#chunk = EMPTY;
   }
 
@@ -119,47 +159,14 @@ export class Task implements ScsiRequest {
   *reply(data: Uint8Array, allocationLength: number): Steps<undefined> {
     const part = data.subarray(0, Math.min(data.length, allocationLength));
     this.expect("in", part.length);
-    if (part.length > 0) yield* this.move(part);
+    if (part.length > 0) yield part;
   }
 
   /** A whole data-out phase: a parameter list of `length` bytes. */
   *receive(length: number): Steps<Uint8Array> {
     const list = new Uint8Array(length);
     this.expect("out", length);
-    if (length > 0) yield* this.move(list);
+    if (length > 0) yield list;
     return list;
-  }
-
-  readonly #waited = (error?: Error): void => {
-    this.#error = error;
-    this.#due = true;
-    if (!this.#driving) this.#drive();
-  };
-
-  #drive(): void {
-    this.#driving = true;
-    while (this.#due && this.#steps !== undefined) {
-      this.#due = false;
-      if (this.#cancelled) {
-        this.#drop();
-        break;
-      }
-      const step = this.#steps.next(this.#error);
-      if (step.done) {
-        this.#steps = undefined;
-        this.#owner.ended(this, step.value);
-        break;
-      }
-      step.value(this.#waited);
-    }
-    this.#driving = false;
-  }
-
-  #drop(): void {
-    const steps = this.#steps;
-    this.#steps = this.#moved = undefined;
-    this.#chunk = EMPTY;
-    steps?.return(undefined); // runs the command's `finally` blocks, which give buffers back
-    this.#owner.dropped(this);
   }
 }

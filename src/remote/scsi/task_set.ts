@@ -9,10 +9,12 @@
  * @module
  */
 import { defineState, type SavedState } from "../../device/state.ts";
-import { cdbLength, type ScsiInitiator, type ScsiRequest, ScsiStatus } from "./scsi.ts";
+import { cdbLength, type ScsiInitiator, type ScsiRequest, ScsiStatus, type TaskAttributeCode } from "./scsi.ts";
 import { OperationCode, u32be } from "./cdb.ts";
 import { encodeSense, type FieldPointer, invalidCdbField, type Sense, SenseCode } from "./sense.ts";
-import { type Outcome, type Steps, Task } from "./task.ts";
+import type { Steps } from "./steps.ts";
+import { type Command, type Outcome, Task, type TaskOwner } from "./task.ts";
+import { TaskOrder } from "./task_order.ts";
 
 /**
  * Conditions that the next command is told of (SAM-5, section 5.14), the most important first: the value is a bit number in
@@ -37,6 +39,12 @@ const ATTENTION_SENSE: readonly Sense[] = [
 
 /** These neither report nor clear a unit attention (SAM-5, section 5.14). */
 const EXEMPT: readonly number[] = [OperationCode.INQUIRY, OperationCode.REPORT_LUNS, OperationCode.REQUEST_SENSE];
+
+/**
+ * These neither wait for other tasks nor change anything that others depend on. REQUEST SENSE must not wait: a failed task may be waiting for it,
+ * and others for that task.
+ */
+const IMMEDIATE: readonly number[] = [...EXEMPT, OperationCode.TEST_UNIT_READY];
 
 /** How many REQUEST SENSE may run beside a full task set, which they may be needed to empty. */
 const REQUEST_SENSE_RESERVE = 8;
@@ -66,7 +74,7 @@ const TaskSetState = defineState("scsi-task-set", 1, {
 /** What a task set is made of. */
 export interface TaskSetOptions {
   /** Executes a command that the task set does not itself: all but REQUEST SENSE and REPORT LUNS. */
-  readonly execute: (task: Task) => Steps<Outcome> | Outcome;
+  readonly execute: (task: Task) => Command;
   /** What REQUEST SENSE says when there is nothing to report. @default {NO SENSE} */
   readonly idleSense?: Sense;
   /** How many tasks may be in progress; others end with TASK SET FULL. @default {64} */
@@ -74,13 +82,17 @@ export interface TaskSetOptions {
 }
 
 /** The tasks of one logical unit. */
-export class TaskSet {
+export class TaskSet implements TaskOwner {
   readonly #execute: TaskSetOptions["execute"];
   readonly #idleSense: Sense;
   readonly #depth: number;
   readonly #state = TaskSetState.allocate();
-  /** Every task whose end the initiator does not know, and every cancelled one that still waits for a block request. */
-  readonly #tasks = new Set<Task>();
+  /**
+   * Every task whose end the initiator does not know, and every cancelled one that still waits for a block request; with the logical units
+   * for REPORT LUNS, until it begins.
+   */
+  readonly #tasks = new Map<Task, readonly number[]>();
+  readonly #order = new TaskOrder();
   /** Failed tasks that wait for their turn to report, in order of failure. */
   #held: { readonly task: Task; readonly sense: Sense }[] = [];
 
@@ -100,22 +112,28 @@ export class TaskSet {
    *
    * @param luns The logical units of the target, in ascending order: what REPORT LUNS says.
    */
-  start(initiator: ScsiInitiator, cdb: Uint8Array, tag: unknown, luns: readonly number[]): ScsiRequest {
-    const task = new Task(this, initiator, cdb, tag);
-    const requestSense = task.cdb[0] === OperationCode.REQUEST_SENSE;
+  start(
+    initiator: ScsiInitiator,
+    cdb: Uint8Array,
+    tag: unknown,
+    luns: readonly number[],
+    attribute?: TaskAttributeCode,
+  ): ScsiRequest {
+    const task = new Task(this, initiator, cdb, tag, attribute);
+    const operation = task.cdb[0];
+    const requestSense = operation === OperationCode.REQUEST_SENSE;
     if (this.#tasks.size >= this.#depth + (requestSense ? REQUEST_SENSE_RESERVE : 0)) {
       initiator.complete(task, ScsiStatus.TASK_SET_FULL);
       return task;
     }
-    this.#tasks.add(task);
+    this.#tasks.set(task, luns);
     if (!requestSense) this.#state.senseKept = false;
-    const outcome = this.#begin(task, luns);
-    if (isSteps(outcome)) task.run(outcome);
-    else this.ended(task, outcome);
+    if (this.#order.admit(task, IMMEDIATE.includes(operation))) task.run(this.#command(task, luns));
+    else this.#goOn(); // it may be waiting for a failed task that can report now
     return task;
   }
 
-  #begin(task: Task, luns: readonly number[]): Steps<Outcome> | Outcome {
+  #command(task: Task, luns: readonly number[]): Command {
     const operation = task.cdb[0];
     const attention = EXEMPT.includes(operation) ? undefined : this.#takeAttention();
     if (attention !== undefined) return attention;
@@ -186,34 +204,46 @@ export class TaskSet {
     return { key, asc, ascq, field, information: valid ? information : undefined };
   }
 
-  /** A task has run to its end (see {@linkcode TaskOwner}). */
   ended(task: Task, outcome: Outcome): void {
     if (outcome !== undefined && this.#state.senseKept) {
       this.#held.push({ task, sense: outcome });
       return;
     }
     this.#report(task, outcome);
-    this.#releaseHeld();
+    this.#goOn();
   }
 
-  /** A task was cancelled and holds nothing any more (see {@linkcode TaskOwner}). */
-  dropped(task: Task): void {
-    this.#held = this.#held.filter((held) => held.task !== task);
-    this.#tasks.delete(task);
-    this.#releaseHeld();
+  draining(): void {
+    this.#order.drains();
+  }
+
+  dropped(task: Task, drained: boolean): void {
+    if (!this.#tasks.has(task)) return; // the initiator knows its end already
+    if (this.#held.length > 0) this.#held = this.#held.filter((held) => held.task !== task);
+    this.#remove(task, drained);
+    this.#goOn();
   }
 
   #report(task: Task, outcome: Outcome): void {
-    this.#tasks.delete(task);
+    this.#remove(task, false);
     if (outcome !== undefined) this.#keep(outcome);
     task.initiator.complete(task, outcome === undefined ? ScsiStatus.GOOD : ScsiStatus.CHECK_CONDITION);
   }
 
-  #releaseHeld(): void {
+  #remove(task: Task, drained: boolean): void {
+    this.#tasks.delete(task);
+    this.#order.remove(task, IMMEDIATE.includes(task.cdb[0]), drained);
+  }
+
+  /** Lets failed tasks report and waiting ones begin, as far as they may. */
+  #goOn(): void {
     while (!this.#state.senseKept) {
-      const next = this.#held.shift();
-      if (next === undefined) return;
-      this.#report(next.task, next.sense);
+      const failed = this.#held.shift();
+      if (failed === undefined) break;
+      this.#report(failed.task, failed.sense);
+    }
+    for (let task = this.#order.next(); task !== undefined; task = this.#order.next()) {
+      task.run(this.#command(task, this.#tasks.get(task) ?? []));
     }
   }
 
@@ -221,7 +251,9 @@ export class TaskSet {
   abort(): void {
     this.#held = [];
     this.#state.senseKept = false;
-    for (const task of [...this.#tasks]) task.cancel();
+    // Those that have not begun go first: the end of others would let them begin.
+    for (const task of this.#order.waitingTasks()) task.cancel();
+    for (const task of [...this.#tasks.keys()]) task.cancel();
   }
 
   /** Sense data and unit attentions. Tasks in progress are not saved: the owner lets them end, or cancels them, before. */
@@ -233,8 +265,4 @@ export class TaskSet {
   restore(saved: SavedState): void {
     this.#state.restore(saved);
   }
-}
-
-function isSteps(outcome: Steps<Outcome> | Outcome): outcome is Steps<Outcome> {
-  return outcome !== undefined && "next" in outcome;
 }

@@ -159,7 +159,7 @@ Deno.test("a second failure is held back until the sense data of the first are f
   const c = initiator.start(READ_10);
   drive.settle();
   assertEquals([a.status, b.status, c.status], [2, undefined, 0]);
-  assertEquals(requestSense(), Sense.READ_ERROR);
+  assertEquals(requestSense(), Sense.IO_TERMINATED);
   assertEquals(b.status, 2);
   assertEquals(requestSense(), Sense.INTERNAL_FAILURE);
 });
@@ -186,7 +186,7 @@ Deno.test("a failure that is held back can be cancelled", () => {
   drive.settle();
   b.request!.cancel();
   assertEquals(disk.tasks, 0);
-  assertEquals(requestSense(), Sense.READ_ERROR);
+  assertEquals(requestSense(), Sense.IO_TERMINATED);
   assertEquals(requestSense(), Sense.NONE);
   assertEquals(b.status, undefined);
 });

@@ -80,7 +80,7 @@ Deno.test("SYNCHRONIZE CACHE checks its range and reports a flush that failed", 
   const { drive, sense } = rig();
   assertEquals(sense(mediumCdb[10](0x35, 2048, 1)), Sense.LBA_OUT_OF_RANGE);
   drive.fail("flush", "EIO");
-  assertEquals(sense(mediumCdb[10](0x35, 0, 0)), Sense.WRITE_ERROR);
+  assertEquals(sense(mediumCdb[10](0x35, 0, 0)), Sense.IO_TERMINATED);
 });
 
 Deno.test("SBC-3 5.25, a stopped unit refuses what uses the medium until it is started", () => {

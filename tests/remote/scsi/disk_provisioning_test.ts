@@ -73,7 +73,7 @@ Deno.test("UNMAP refuses ANCHOR", () => {
 
 Deno.test("UNMAP reports a host that fails, with the LBA of the range", () => {
   const { drive, run, initiator } = rig();
-  drive.fail("discard", "EIO");
+  drive.fail("discard", "ENODATA");
   const list = unmapList([24, 8]);
   assertEquals(run(unmap(list.length), list).status, 2);
   const { data } = initiator.start([0x03, 0, 0, 0, 252, 0]);

@@ -1,3 +1,4 @@
+import type { ScsiDiskOptions } from "../../../src/remote/scsi/disk.ts";
 import { assert, assertEquals } from "@std/assert";
 import { mediumCdb, pattern, rig, Sense } from "./initiator.ts";
 
@@ -173,7 +174,7 @@ Deno.test("SBC-3 5.29-5.31, VERIFY with BYTCHK 00b reads the medium and moves no
 Deno.test("VERIFY with BYTCHK 00b reports what cannot be read", () => {
   const { drive, sense } = rig();
   drive.fail("read", "EIO");
-  assertEquals(sense(mediumCdb[10](VERIFY[10], 4, 2)), Sense.READ_ERROR);
+  assertEquals(sense(mediumCdb[10](VERIFY[10], 4, 2)), Sense.IO_TERMINATED);
 });
 
 for (const deferred of [false, true]) {
@@ -224,13 +225,18 @@ Deno.test("SBC-3 5.37-5.39, WRITE AND VERIFY writes through and reads back", () 
 
 Deno.test("failures of the host become sense data by their kind, with the LBA of the chunk", () => {
   const cases: [operation: string, code: string, sense: string][] = [
-    ["read", "EIO", Sense.READ_ERROR],
+    ["read", "EIO", Sense.IO_TERMINATED],
+    ["read", "ENODATA", Sense.READ_ERROR],
     ["read", "ENOMEM", Sense.INTERNAL_FAILURE],
-    ["write", "EIO", Sense.WRITE_ERROR],
+    ["read", "EREMOTEIO", Sense.INTERNAL_FAILURE],
+    ["read", "EINVAL", Sense.INVALID_CDB_FIELD],
+    ["read", "ENOMEDIUM", Sense.NO_MEDIUM],
+    ["write", "EIO", Sense.IO_TERMINATED],
+    ["write", "ENODATA", Sense.WRITE_ERROR],
     ["write", "ENOSPC", Sense.SPACE_ALLOCATION_FAILED],
     ["write", "EDQUOT", Sense.SPACE_ALLOCATION_FAILED],
     ["write", "EROFS", Sense.WRITE_PROTECTED],
-    ["write", "EBADF", Sense.INTERNAL_FAILURE],
+    ["write", "EBADF", Sense.IO_TERMINATED],
   ];
   for (const [operation, code, expected] of cases) {
     const { drive, sense } = rig();
@@ -243,18 +249,19 @@ Deno.test("failures of the host become sense data by their kind, with the LBA of
 
 Deno.test("a transfer that fails in a later chunk ends there and names that chunk's LBA", () => {
   const errors: string[] = [];
-  const onBlockError = (operation: string, error: Error) => errors.push(`${operation}: ${error.message}`);
+  const onBlockError: ScsiDiskOptions["onBlockError"] = ({ operation, action, error }) =>
+    void errors.push(`${operation}: ${error.message}: ${action}`);
   const { drive, initiator, run } = rig({ deferred: true, disk: { onBlockError } });
   const exchange = initiator.start(mediumCdb[10](READ[10], 0, 2000));
   drive.complete();
   drive.complete();
-  drive.fail("read", "EIO"); // the fourth; the third is submitted already
+  drive.fail("read", "ENODATA"); // the fourth; the third is submitted already
   drive.settle();
   assertEquals([exchange.status, exchange.data.length], [2, 3 * 256 * 1024]);
   const { data } = run([0x03, 0, 0, 0, 252, 0]);
   assertEquals([data[0], data[2] & 0xf], [0xf0, 3]);
   assertEquals(new DataView(data.buffer).getUint32(3), 3 * 512);
-  assertEquals(errors, ["read: Cannot read the image"]);
+  assertEquals(errors, ["read: Cannot read the image: report"]);
 });
 
 Deno.test("blocks of 4096 bytes are addressed by their own number", () => {

@@ -154,6 +154,7 @@ function hex(byte: number): string {
 export const Sense = {
   NONE: "0/00/00",
   NOT_READY_START_REQUIRED: "2/04/02",
+  NO_MEDIUM: "2/3a/00",
   WRITE_ERROR: "3/0c/00",
   READ_ERROR: "3/11/00",
   INTERNAL_FAILURE: "4/44/00",
@@ -168,6 +169,7 @@ export const Sense = {
   REPORTED_LUNS_CHANGED: "6/3f/0e",
   WRITE_PROTECTED: "7/27/00",
   SPACE_ALLOCATION_FAILED: "7/27/07",
+  IO_TERMINATED: "b/00/06",
   MISCOMPARE: "e/1d/00",
 } as const;
 
