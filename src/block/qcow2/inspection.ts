@@ -45,6 +45,8 @@ export class Inspection {
   readonly allocation: AllocationCounts = { allocated: 0, fragmented: 0, compressed: 0 };
   /** Whether there are references that could not be followed, so that clusters may be in use without being counted. */
   incomplete = false;
+  /** Corruptions that are wrong copied flags, and nothing else. */
+  wrongCopiedFlags = 0;
   /** Whether the refcount table is of no use, so that it has to be built anew. */
   brokenRefcounts = false;
 
@@ -187,6 +189,7 @@ function* inspectCopiedFlags(inspection: Inspection, { offset, length }: TablePa
       if (entryOffset(hi, lo) === 0) continue;
       const refcount = yield* stored.get(Math.floor(entryOffset(hi, lo) / geometry.clusterSize));
       if (refcount === undefined || (refcount === 1) === ((hi & COPIED) !== 0)) continue;
+      inspection.wrongCopiedFlags++;
       findings.corruption(`L1 entry ${hex64(hi, lo)} has a wrong copied flag: its table's refcount is ${refcount}`);
     }
   }

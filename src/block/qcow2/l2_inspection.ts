@@ -108,6 +108,7 @@ export class L2Inspector {
     else if (block) refcount = stored.codec.get(block, cluster % stored.perBlock);
     else refcount = yield* stored.get(cluster);
     if (refcount === undefined || (refcount === 1) === ((hi & COPIED) !== 0)) return;
+    this.#inspection.wrongCopiedFlags += times;
     this.#wrong(hi, lo, `has a wrong copied flag: its cluster's refcount is ${refcount}`, times);
   }
 }

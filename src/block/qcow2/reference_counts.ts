@@ -112,6 +112,17 @@ export class ReferenceCounts {
     return single ? `${names[0]} twice` : names.join(" and ");
   }
 
+  /** Which of the blocks of `size` clusters each have references in them. */
+  blocks(size: number): Set<number> {
+    const blocks = new Set<number>();
+    for (const page of this.pages()) {
+      for (let cluster = page * PAGE_CLUSTERS; cluster < (page + 1) * PAGE_CLUSTERS; cluster++) {
+        if (this.count(cluster) > 0) blocks.add(Math.floor(cluster / size));
+      }
+    }
+    return blocks;
+  }
+
   /** Indices of the pages with references in them, {@linkcode PAGE_CLUSTERS} clusters each; in no order. */
   pages(): IterableIterator<number> {
     return this.#slots.keys();
