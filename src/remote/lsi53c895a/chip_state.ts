@@ -71,6 +71,8 @@ export const BusState = defineState("lsi53c895a.bus", 1, {
   /** Whether a queue tag message came, and its tag. */
   tagged: "bool",
   tag: "u8",
+  /** The task attribute of the queue tag message. */
+  attribute: "u8",
   disconnectPrivilege: "bool",
   attention: "bool",
   /** Whether a target that was selected without ATN/ still takes a message. */

@@ -9,11 +9,41 @@
  *
  * @module
  */
-import { cdbLength, type ScsiBus, type ScsiInitiator, type ScsiRequest, ScsiStatus } from "../scsi/scsi.ts";
+import {
+  cdbLength,
+  type ScsiBus,
+  type ScsiInitiator,
+  type ScsiRequest,
+  ScsiStatus,
+  TaskAttribute,
+  type TaskAttributeCode,
+} from "../scsi/scsi.ts";
+import type { Clock } from "../../device/pci_device.ts";
 import { BusState } from "./chip_state.ts";
 import { IoProcess, IoProcessTable, Progress, UNTAGGED } from "./io_process.ts";
-import { IDENTIFY_DISCONNECT, IDENTIFY_LUN, isQueueTag, Message, MessageAssembler, negotiate } from "./messages.ts";
-import { ControlLine, Dcntl, Reg, type RegisterFile, Scid, Scntl1, Scntl2, Ssid, Sstat0, Sstat2 } from "./registers.ts";
+import {
+  IDENTIFY_DISCONNECT,
+  IDENTIFY_LUN,
+  isQueueTag,
+  Message,
+  MessageAssembler,
+  negotiate,
+  queueAttribute,
+} from "./messages.ts";
+import { Patience } from "./patience.ts";
+import {
+  ControlLine,
+  Dcntl,
+  Istat0,
+  Reg,
+  type RegisterFile,
+  Scid,
+  Scntl1,
+  Scntl2,
+  Ssid,
+  Sstat0,
+  Sstat2,
+} from "./registers.ts";
 import type { SavedState } from "../../device/state.ts";
 
 /** Bus phases as the MSG/, C_D/ and I_O/ lines encode them. */
@@ -58,6 +88,7 @@ export class Connection implements ScsiInitiator {
   readonly #file: RegisterFile;
   readonly #bus: ScsiBus;
   readonly #events: ConnectionEvents;
+  readonly #patience: Patience;
   readonly #processes = new IoProcessTable();
   readonly #assembler = new MessageAssembler();
   readonly #messageIn = new Uint8Array(16);
@@ -71,17 +102,21 @@ export class Connection implements ScsiInitiator {
   #target = 0;
   #lun = NO_LUN;
   #tag = UNTAGGED;
+  #attribute: TaskAttributeCode = TaskAttribute.SIMPLE;
   #disconnectPrivilege = false;
   #process: IoProcess | undefined;
+  /** Data have moved since the target has connected. */
+  #dataMoved = false;
   #messageInCount = 0;
   #after: number = After.CONTINUE;
   #cdbCount = 0;
   #requested: number = Phase.NONE;
 
-  constructor(file: RegisterFile, bus: ScsiBus, events: ConnectionEvents) {
+  constructor(file: RegisterFile, bus: ScsiBus, clock: Clock, events: ConnectionEvents) {
     this.#file = file;
     this.#bus = bus;
     this.#events = events;
+    this.#patience = new Patience(clock, () => events.changed());
   }
 
   /** Whether the chip is connected to a target. */
@@ -232,6 +267,7 @@ export class Connection implements ScsiInitiator {
     const request = process?.request;
     if (process === undefined || request === undefined) return;
     process.pointerMoved ||= count > 0;
+    this.#dataMoved ||= count > 0;
     process.position += count;
     if (process.position < request.chunk.length) return;
     process.progress = Progress.BUSY;
@@ -310,6 +346,7 @@ export class Connection implements ScsiInitiator {
     state.lun = this.#lun;
     state.tagged = this.#tag !== UNTAGGED;
     state.tag = state.tagged ? this.#tag : 0;
+    state.attribute = this.#attribute;
     state.disconnectPrivilege = this.#disconnectPrivilege;
     state.attention = this.#attention;
     state.messageOutTolerated = this.#messageOutTolerated;
@@ -337,6 +374,7 @@ export class Connection implements ScsiInitiator {
     this.#target = state.target & (TARGETS - 1);
     this.#lun = state.lun === NO_LUN ? NO_LUN : state.lun & IDENTIFY_LUN;
     this.#tag = state.tagged ? state.tag : UNTAGGED;
+    this.#attribute = Object.values(TaskAttribute).find((known) => known === state.attribute) ?? TaskAttribute.SIMPLE;
     this.#disconnectPrivilege = state.disconnectPrivilege;
     this.#attention = state.attention;
     this.#messageOutTolerated = state.messageOutTolerated;
@@ -363,12 +401,22 @@ export class Connection implements ScsiInitiator {
     if (process.progress === Progress.DATA) {
       return process.request?.direction === "out" ? Phase.DATA_OUT : Phase.DATA_IN;
     }
-    if (!process.disconnectPrivilege) return Phase.NONE;
+    if (!process.disconnectPrivilege || this.#staysConnected(process)) return Phase.NONE;
     if (process.pointerMoved) this.#send(Message.SAVE_DATA_POINTER);
     process.pointerMoved = false;
     this.#send(Message.DISCONNECT);
     this.#after = After.DISCONNECT;
     return Phase.MESSAGE_IN;
+  }
+
+  /**
+   * Whether the target waits on the bus for its logical unit: not where it keeps another target from it, or the driver, which sets SIGP when it
+   * has a new command. Before and after the data, where it may be a long wait, nobody else must be at work either.
+   */
+  #staysConnected({ request }: IoProcess): boolean {
+    if (this.#processes.hasReady || this.#file.has(Reg.ISTAT0, Istat0.SIGP)) return false;
+    const betweenChunks = this.#dataMoved && request !== undefined && request.remaining > 0;
+    return (betweenChunks || this.#processes.size === 1) && this.#patience.lasts;
   }
 
   #connect(target: number): void {
@@ -377,8 +425,10 @@ export class Connection implements ScsiInitiator {
     this.#target = target;
     this.#lun = NO_LUN;
     this.#tag = UNTAGGED;
+    this.#attribute = TaskAttribute.SIMPLE;
     this.#disconnectPrivilege = false;
     this.#process = undefined;
+    this.#dataMoved = false;
     this.#cdbCount = 0;
     this.#messageInCount = 0;
     this.#messageOutTolerated = false;
@@ -403,6 +453,7 @@ export class Connection implements ScsiInitiator {
   }
 
   #release(): void {
+    this.#patience.restore();
     this.#connected = false;
     this.#process = undefined;
     this.#messageInCount = 0;
@@ -430,12 +481,13 @@ export class Connection implements ScsiInitiator {
       return;
     }
     this.#processes.add(process);
-    const request = target.start(this, lun, cdb, process);
+    const request = target.start(this, lun, cdb, process, this.#attribute);
     if (process.progress !== Progress.ENDED && !process.dropped) process.request = request;
   }
 
   #progressed(process: IoProcess): void {
     if (process !== this.#process) this.#processes.makeReady(process);
+    else this.#patience.restore();
     this.#events.changed();
   }
 
@@ -448,7 +500,7 @@ export class Connection implements ScsiInitiator {
   #receive(message: Uint8Array): void {
     const code = message[0];
     if ((code & Message.IDENTIFY) !== 0) this.#identify(code);
-    else if (isQueueTag(code)) this.#tag = this.#process === undefined ? message[1] : this.#tag;
+    else if (isQueueTag(code)) this.#queue(code, message[1]);
     else if (code === Message.EXTENDED) this.#send(...(negotiate(message) ?? [Message.MESSAGE_REJECT]));
     else this.#control(code);
   }
@@ -457,6 +509,12 @@ export class Connection implements ScsiInitiator {
     if (this.#process !== undefined) return;
     this.#lun = code & IDENTIFY_LUN;
     this.#disconnectPrivilege = (code & IDENTIFY_DISCONNECT) !== 0;
+  }
+
+  #queue(code: number, tag: number): void {
+    if (this.#process !== undefined) return;
+    this.#tag = tag;
+    this.#attribute = queueAttribute(code);
   }
 
   /** Messages of one byte. */

@@ -52,9 +52,8 @@ export class IoProcess {
     this.request = undefined;
   }
 
-  /** Makes the logical unit forget it. */
-  drop(): void {
-    this.dropped = true;
+  /** Makes the logical unit forget it; {@linkcode dropped} is set already. */
+  cancel(): void {
     const request = this.request;
     this.request = undefined;
     request?.cancel();
@@ -116,13 +115,17 @@ export class IoProcessTable {
     return undefined;
   }
 
-  /** Drops all that match. */
+  /**
+   * Drops all that match. None of them hears of the end of another, and the youngest goes first: it may be waiting for the others, and
+   * must not begin.
+   */
   drop(matches: (process: IoProcess) => boolean): void {
-    for (const process of [...this.#all.values()]) {
-      if (!matches(process)) continue;
+    const gone = [...this.#all.values()].filter(matches).reverse();
+    for (const process of gone) {
       this.remove(process);
-      process.drop();
+      process.dropped = true;
     }
+    for (const process of gone) process.cancel();
   }
 
   /**

@@ -90,7 +90,7 @@ export class Lsi53c895a implements PciDevice {
     };
     this.#interrupts = new Interrupts(file, chip, host.interrupt);
     this.#timers = new ChipTimers(file, host.clock, (sist1) => this.#timerExpired(sist1));
-    this.#connection = new Connection(file, bus, {
+    this.#connection = new Connection(file, bus, host.clock, {
       changed: () => this.#scripts.wake(),
       unexpectedDisconnect: () => this.#scripts.scsiInterrupt(Sist0.UDC, 0),
     });

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { TaskAttribute, type TaskAttributeCode } from "../scsi/scsi.ts";
 
 /** Message codes. */
 export const Message = {
@@ -44,6 +45,12 @@ const MIN_SINGLE_TRANSITION_PERIOD = 0x0a;
 /** Whether a message carries a queue tag in its second byte. */
 export function isQueueTag(code: number): boolean {
   return code >= Message.SIMPLE_QUEUE_TAG && code <= Message.ORDERED_QUEUE_TAG;
+}
+
+/** The task attribute that a queue tag message gives to a command. */
+export function queueAttribute(code: number): TaskAttributeCode {
+  if (code === Message.HEAD_OF_QUEUE_TAG) return TaskAttribute.HEAD_OF_QUEUE;
+  return code === Message.ORDERED_QUEUE_TAG ? TaskAttribute.ORDERED : TaskAttribute.SIMPLE;
 }
 
 /** Puts messages together from the bytes of MESSAGE OUT phases, which may cut them anywhere. */

@@ -126,10 +126,10 @@ export class ScriptsProcessor implements ScriptsContext {
     else this.reselectWhenStopped();
   }
 
-  /** SIGP has been set: Wait Reselect takes its jump, and SCRIPTS that poll look at once. */
+  /** SIGP has been set: Wait Reselect takes its jump, SCRIPTS that poll look at once, and a target that waits lets go of the bus. */
   signal(): void {
     if (this.#executing || !this.running) return;
-    if (this.chip.wait === Wait.RESELECT) this.#run();
+    if (this.chip.wait === Wait.RESELECT || this.chip.wait === Wait.BUS) this.#run();
     else if (this.chip.wait === Wait.NONE) this.#sliceTimer.arm(this.#clock.now());
   }
 

@@ -13,6 +13,7 @@ import {
   Sstat2,
 } from "../../../src/remote/lsi53c895a/registers.ts";
 import { MAX_PROCESSES } from "../../../src/remote/lsi53c895a/chip_state.ts";
+import { PATIENCE_NS } from "../../../src/remote/lsi53c895a/patience.ts";
 import { ScsiStatus } from "../../../src/remote/scsi/scsi.ts";
 import { Bench, dataInTarget, FakeTarget, RAM_BASE } from "./harness.ts";
 import * as S from "./scripts_words.ts";
@@ -35,7 +36,8 @@ function bench(target: FakeTarget): Bench {
 }
 
 /**
- * Selects id 2 and sends messages and a CDB; then what follows. Ends with an INT of `vector`. An INT before is served.
+ * Selects id 2 and sends messages and a CDB; then what follows. Ends with an INT of `vector`. An INT before is served. A
+ * target that has nothing to say loses its patience.
  */
 function issue(b: Bench, messages: number[], rest: number[][] = [], vector = 1): void {
   b.read8(Reg.DSTAT);
@@ -47,6 +49,7 @@ function issue(b: Bench, messages: number[], rest: number[][] = [], vector = 1):
     ...rest,
     S.int(vector),
   ]);
+  b.clock.advance(PATIENCE_NS);
 }
 
 /** Moves `count` message bytes in and acknowledges them. */
@@ -203,6 +206,7 @@ Deno.test("a target that pauses in the middle of its data saves the data pointer
     S.waitReselect(0),
   ]);
   target.last.offer([1, 2]);
+  b.clock.advance(PATIENCE_NS);
   assertEquals([...b.ram.subarray(IN, IN + 2)], [0x02, 0x04]);
   assertEquals(b.read8(Reg.SCNTL1) & Scntl1.CON, 0);
 });
@@ -212,6 +216,7 @@ Deno.test("a target that pauses inside a move is a phase mismatch, and goes on w
   const b = bench(target);
   issue(b, [IDENTIFY | DISCONNECT], [...LET_GO, ...reselection(b, 1), S.move(S.DATA_IN, 5, DATA)]);
   target.last.offer([1, 2]);
+  b.clock.advance(PATIENCE_NS);
   assertEquals(b.read16(Reg.SIST0), Sist0.MA);
   assertEquals(b.read32(Reg.DBC) & 0xffffff, 3);
   b.run([...messageIn(2), S.waitDisconnect(), ...reselection(b, 1), S.move(S.DATA_IN, 3, DATA + 2), S.int(2)]);
@@ -514,6 +519,7 @@ Deno.test("commands beyond the limit end with TASK SET FULL", () => {
   for (let n = 0; n < MAX_PROCESSES - 1; n++) {
     b.ram.set([IDENTIFY | DISCONNECT, SIMPLE, n & 0xff], OUT);
     b.run([S.select(n >> 8), S.move(S.MESSAGE_OUT, 3, OUT), S.move(S.COMMAND, 6, CDB), ...LET_GO, S.int(1)]);
+    if (n === 0) b.clock.advance(PATIENCE_NS);
   }
   assertEquals(b.device.commandsInFlight, MAX_PROCESSES - 1);
   b.ram.set([IDENTIFY | DISCONNECT, SIMPLE, 1], OUT);

@@ -104,18 +104,19 @@ export class FakeRequest implements ScsiRequest {
   readonly lun: number;
   readonly cdb: Uint8Array;
   readonly tag: unknown;
+  readonly attribute: number | undefined;
+  /** Bytes of the data phase that come after the chunk. */
+  more = 0;
   #behaviour: Behaviour;
 
-  constructor(initiator: ScsiInitiator, lun: number, cdb: Uint8Array, tag: unknown, behaviour: Behaviour) {
-    this.initiator = initiator;
-    this.lun = lun;
-    this.cdb = cdb;
-    this.tag = tag;
+  constructor(start: Parameters<ScsiTarget["start"]>, behaviour: Behaviour) {
+    [this.initiator, this.lun, this.cdb, this.tag, this.attribute] = start;
+    this.cdb = this.cdb.slice();
     this.#behaviour = behaviour;
   }
 
   get remaining(): number {
-    return this.chunk.length;
+    return this.chunk.length + this.more;
   }
 
   /** Offers bytes to the initiator. */
@@ -166,8 +167,8 @@ export class FakeTarget implements ScsiTarget {
     this.behaviour = behaviour;
   }
 
-  start(initiator: ScsiInitiator, lun: number, cdb: Uint8Array, tag: unknown): ScsiRequest {
-    const request = new FakeRequest(initiator, lun, cdb.slice(), tag, this.behaviour);
+  start(...start: Parameters<ScsiTarget["start"]>): ScsiRequest {
+    const request = new FakeRequest(start, this.behaviour);
     this.requests.push(request);
     this.behaviour.start?.(request);
     return request;

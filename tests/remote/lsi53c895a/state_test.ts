@@ -1,6 +1,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import type { SavedState } from "../../../src/device/state.ts";
 import { Dstat, Istat0, Istat1, Reg, Scntl1, Sist1 } from "../../../src/remote/lsi53c895a/registers.ts";
+import { PATIENCE_NS } from "../../../src/remote/lsi53c895a/patience.ts";
 import { ScsiStatus } from "../../../src/remote/scsi/scsi.ts";
 import { Bench, FakeTarget, RAM_BASE } from "./harness.ts";
 import * as S from "./scripts_words.ts";
@@ -30,6 +31,7 @@ function disconnected(bench: Bench): void {
     S.move(S.STATUS, 1, 0x3008),
     S.int(1),
   ]);
+  bench.clock.advance(PATIENCE_NS);
 }
 
 Deno.test("registers, SCRIPTS RAM, config space and pin are the same after a restore", () => {
