@@ -1,10 +1,10 @@
 /**
  * The loop of a device process: descriptors and timers take turns.
  *
- * A turn looks at every descriptor that is ready, once, and then fires the timers that were due when the turn began to
- * fire them, once. So neither starves the other: a link that never stops sending leaves a turn to the timers, and a
- * device that sets its timer to `now()` again and again (a long SCRIPTS program, slice by slice) leaves one to the
- * links.
+ * A turn hands on what was gathered before it (requests to the host's kernel go in batches), looks at every descriptor
+ * that is ready, once, and then fires the timers that were due when the turn began to fire them, once. So neither starves
+ * the other: a link that never stops sending leaves a turn to the timers, and a device that sets its timer to `now()` again
+ * and again (a long SCRIPTS program, slice by slice) leaves one to the links.
  *
  * @module
  */
@@ -21,12 +21,19 @@ export interface Watch {
   cancel(): void;
 }
 
+/** Work that is done in every turn. */
+export interface Hook {
+  /** Stops it. Calling it again does nothing. */
+  cancel(): void;
+}
+
 /** Watches descriptors and runs timers on CLOCK_MONOTONIC, on one thread. */
 export class EventLoop implements Clock {
   readonly #epoll = new Epoll();
   readonly #timerFd = createTimerFd();
   readonly #handlers = new Map<number, (events: number) => void>();
   readonly #armed = new Set<LoopTimer>();
+  readonly #hooks = new Set<{ readonly work: () => boolean }>();
   /** What the timerfd is set to. */
   #alarm = Infinity;
   #closed = false;
@@ -71,15 +78,29 @@ export class EventLoop implements Clock {
   }
 
   /**
+   * Calls `work` in each turn before the loop looks at descriptors: to hand on at once what has been gathered since the last. It is to do a
+   * bounded amount of work without waiting.
+   *
+   * @param work Returns whether somebody may have to act upon what it did; the turn then does not wait.
+   */
+  beforeWaiting(work: () => boolean): Hook {
+    const hook = { work };
+    this.#hooks.add(hook);
+    return { cancel: () => void this.#hooks.delete(hook) };
+  }
+
+  /**
    * Takes one turn. Not to be called from within one.
    *
    * @param wait Whether to wait until there is something to do. @default {true}
    * @returns whether there was.
    */
   turn(wait = true): boolean {
+    let busy = false;
+    for (const { work } of this.#hooks) busy = work() || busy;
     const timeout = this.#prepareToWait();
-    const ready = this.#epoll.wait(wait ? timeout : 0, this.#dispatch);
-    return this.#armed.size > 0 && this.#fireTimers() || ready > 0;
+    const ready = this.#epoll.wait(wait && !busy ? timeout : 0, this.#dispatch);
+    return this.#armed.size > 0 && this.#fireTimers() || ready > 0 || busy;
   }
 
   /** Closes the loop's own descriptors. Calling it again does nothing. */

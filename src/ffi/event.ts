@@ -22,6 +22,12 @@ const EPOLL_CTL_MOD = 3;
 /** Readiness bits, the same for epoll and poll (linux/eventpoll.h, asm-generic/poll.h). */
 export const Ready = { IN: 0x001, OUT: 0x004, ERR: 0x008, HUP: 0x010, RDHUP: 0x2000 } as const;
 
+/**
+ * With other bits, for epoll: reports each event once, not for as long as it is there (EPOLLET). An eventfd watched so is never read: every
+ * signal is an event of its own.
+ */
+export const EDGE_TRIGGERED = 0x80000000;
+
 const one = new Uint8Array(BigUint64Array.of(1n).buffer);
 const counter = new Uint8Array(8);
 const pollfd = new DataView(new ArrayBuffer(8)); // struct pollfd: int fd @0, short events @4, short revents @6

@@ -106,3 +106,20 @@ export function createMemoryFile(name: string, size: number, seal = true): numbe
 export function addressOf(buffer: BufferSource): bigint {
   return Deno.UnsafePointer.value(Deno.UnsafePointer.of(buffer));
 }
+
+const addresses = new WeakMap<ArrayBufferLike, number>();
+
+/**
+ * The address of a view's first byte, as a number, for system calls that outlast the call that starts them. It is looked up once for each
+ * buffer; contents of buffers are never moved, and the view must be kept reachable for as long as the kernel uses them.
+ */
+export function lastingAddress(bytes: Uint8Array): number {
+  // A small view may keep its bytes within itself until its buffer is asked for.
+  const { buffer, byteOffset } = bytes;
+  let address = addresses.get(buffer);
+  if (address === undefined) {
+    address = Number(addressOf(new Uint8Array(buffer) as Uint8Array<ArrayBuffer>));
+    addresses.set(buffer, address);
+  }
+  return address + byteOffset;
+}

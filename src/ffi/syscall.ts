@@ -41,12 +41,18 @@ const SYSCALLS = {
   pread: { number: 17, parameters: ["i32", "buffer", "u32", "i64"], result: "i32" },
   // ssize_t pwrite64(int fd, const void *buf, size_t count, off_t offset)
   pwrite: { number: 18, parameters: ["i32", "buffer", "u32", "i64"], result: "i32" },
+  // ssize_t pread64(int fd, void *buf, size_t count, off_t offset): the buffer is an address
+  pread_address: { number: 17, parameters: ["i32", "usize", "u32", "i64"], result: "i32" },
+  // ssize_t pwrite64(int fd, const void *buf, size_t count, off_t offset): the buffer is an address
+  pwrite_address: { number: 18, parameters: ["i32", "usize", "u32", "i64"], result: "i32" },
   // pid_t getpid(void)
   getpid: { number: 39, parameters: [], result: "i32" },
   // int socket(int domain, int type, int protocol)
   socket: { number: 41, parameters: ["i32", "i32", "i32"], result: "i32" },
   // int connect(int sockfd, const struct sockaddr *addr, socklen_t addrlen)
   connect: { number: 42, parameters: ["i32", "buffer", "u32"], result: "i32" },
+  // off_t lseek(int fd, off_t offset, int whence)
+  lseek: { number: 8, parameters: ["i32", "i64", "i32"], result: "i64" },
   // ssize_t sendmsg(int sockfd, const struct msghdr *msg, int flags)
   sendmsg: { number: 46, parameters: ["i32", "buffer", "i32"], result: "i32" },
   // ssize_t recvmsg(int sockfd, struct msghdr *msg, int flags)
@@ -118,8 +124,20 @@ const SYSCALLS = {
   pipe2: { number: 293, parameters: ["buffer", "i32"], result: "i32" },
   // int memfd_create(const char *name, unsigned int flags)
   memfd_create: { number: 319, parameters: ["buffer", "u32"], result: "i32" },
+  // ssize_t preadv2(int fd, const struct iovec *iov, int iovcnt, unsigned long pos_l, unsigned long pos_h, int flags)
+  preadv2: { number: 327, parameters: ["i32", "buffer", "i32", "i64", "i32", "i32"], result: "i32" },
+  // ssize_t pwritev2(int fd, const struct iovec *iov, int iovcnt, unsigned long pos_l, unsigned long pos_h, int flags)
+  pwritev2: { number: 328, parameters: ["i32", "buffer", "i32", "i64", "i32", "i32"], result: "i32" },
+  // int statx(int dirfd, const char *pathname, int flags, unsigned int mask, struct statx *statxbuf)
+  statx: { number: 332, parameters: ["i32", "buffer", "i32", "u32", "buffer"], result: "i32" },
   // int pidfd_send_signal(int pidfd, int sig, siginfo_t *info, unsigned int flags)
   pidfd_send_signal: { number: 424, parameters: ["i32", "i32", "pointer", "u32"], result: "i32" },
+  // int io_uring_setup(unsigned int entries, struct io_uring_params *params)
+  io_uring_setup: { number: 425, parameters: ["u32", "buffer"], result: "i32" },
+  // int io_uring_enter(unsigned int fd, unsigned int to_submit, unsigned int min_complete, unsigned int flags, sigset_t *, size_t)
+  io_uring_enter: { number: 426, parameters: ["i32", "u32", "u32", "u32", "pointer", "u32"], result: "i32" },
+  // int io_uring_register(unsigned int fd, unsigned int opcode, void *arg, unsigned int nr_args)
+  io_uring_register: { number: 427, parameters: ["i32", "u32", "buffer", "u32"], result: "i32" },
   // int pidfd_open(pid_t pid, unsigned int flags)
   pidfd_open: { number: 434, parameters: ["i32", "u32"], result: "i32" },
 } as const satisfies Record<string, SyscallDefinition>;
