@@ -13,6 +13,7 @@ import { hasFeature, Incompatible, type Qcow2Header, readHeader } from "./header
 import { Mapping } from "./mapping.ts";
 import { MetadataSet } from "./metadata_set.ts";
 import { Refcounts } from "./refcounts.ts";
+import { rebuildRefcounts } from "./repair.ts";
 import { readSnapshotTable, snapshotProblem } from "./snapshots.ts";
 import { ImageState, SECTOR } from "./state.ts";
 
@@ -60,12 +61,9 @@ function* makeWritable(file: HostFile, header: Qcow2Header): Coroutine<Qcow2Head
   if (hasFeature(header.incompatibleFeatures, Incompatible.CORRUPT)) {
     throw new Error(`Cannot open ${file.name} for writing: it is marked as corrupt; it can be read, or repaired`);
   }
-  if (hasFeature(header.incompatibleFeatures, Incompatible.DIRTY)) {
-    throw new Error(`Cannot open ${file.name} for writing: it was not closed properly and has to be repaired first`);
-  }
-  return header;
-  // deno-lint-ignore no-unreachable
-  yield () => {};
+  if (!hasFeature(header.incompatibleFeatures, Incompatible.DIRTY)) return header;
+  yield* rebuildRefcounts(file);
+  return yield* readHeader(file);
 }
 
 /** What the header and the snapshot table point at. */
