@@ -3,8 +3,8 @@
  *
  * @module
  */
-import type { Coroutine } from "../coroutine.ts";
-import { writeBytes } from "./file_io.ts";
+import { type Coroutine, waitFor } from "../coroutine.ts";
+import { syncFile, writeBytes } from "./file_io.ts";
 import { type Inspection, WALK_SHARE } from "./inspection.ts";
 import { PAGE_CLUSTERS } from "./reference_counts.ts";
 
@@ -51,6 +51,32 @@ export function* compareRefcounts(
       if (changed && block !== null) yield* writeBytes(file, stored.entry(index).offset, block);
     }
   }
+}
+
+/** Rows of freed clusters whose space is given back to the host; what is beyond stays allocated there. */
+const MOST_ROWS = 65536;
+
+/** Sets refcounts that are too low, or too high, to the references that were counted. @returns how many. */
+export function* adjustRefcounts(inspection: Inspection, direction: "up" | "down"): Coroutine<number> {
+  const { file, geometry } = inspection;
+  const freed: { first: number; end: number }[] = [];
+  let changed = 0;
+  yield* compareRefcounts(inspection, ({ cluster, refcount, references }) => {
+    if (refcount === undefined || refcount === references) return undefined;
+    if ((references > refcount) !== (direction === "up")) return undefined;
+    changed++;
+    const row = freed.at(-1);
+    if (references === 0 && row?.end === cluster) row.end++;
+    else if (references === 0 && freed.length < MOST_ROWS) freed.push({ first: cluster, end: cluster + 1 });
+    return references;
+  });
+  if (changed > 0) yield* syncFile(file);
+  for (const { first, end } of freed) {
+    const offset = first * geometry.clusterSize;
+    const length = Math.min(end * geometry.clusterSize, file.size) - offset;
+    if (length > 0) yield* waitFor((done) => file.discard(offset, length, done));
+  }
+  return changed;
 }
 
 /** The pages of counts that have something in them, or that refcount blocks cover; ascending. */

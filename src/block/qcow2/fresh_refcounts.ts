@@ -52,7 +52,7 @@ export function* writeFreshRefcounts(inspection: Inspection): Coroutine<void> {
 }
 
 /** The last cluster that the old table takes, or a block that it leads to. */
-function lastOfOldRefcounts({ stored, header, geometry }: Inspection): number {
+export function lastOfOldRefcounts({ stored, header, geometry }: Inspection): number {
   let last = header.refcountTableOffset / geometry.clusterSize + header.refcountTableClusters - 1;
   for (let block = 0; block < stored.blocks; block++) {
     const { offset, inFile } = stored.entry(block);

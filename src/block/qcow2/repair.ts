@@ -9,7 +9,7 @@
 import type { Coroutine } from "../coroutine.ts";
 import type { HostFile } from "../host_file.ts";
 import { type CheckOptions, inspectAndCompare, summary } from "./check.ts";
-import { compareRefcounts } from "./compare.ts";
+import { adjustRefcounts } from "./compare.ts";
 import { repairCopiedFlags, repairEntries } from "./entry_repair.ts";
 import { syncFile, writeBytes } from "./file_io.ts";
 import type { CheckResult } from "./findings.ts";
@@ -88,8 +88,8 @@ function* repairAll(before: Inspection, scope: RepairScope, fixed: Fixed): Corou
     fixed.corruptions += refcountErrors(inspection) - refcountErrors(left);
     fixed.leaks += inspection.findings.leaks;
   } else {
-    if (scope === "all") fixed.corruptions += yield* adjust(inspection, "up");
-    if (!inspection.incomplete) fixed.leaks += yield* adjust(inspection, "down");
+    if (scope === "all") fixed.corruptions += yield* adjustRefcounts(inspection, "up");
+    if (!inspection.incomplete) fixed.leaks += yield* adjustRefcounts(inspection, "down");
     else findings.say("Leaks are left alone, because there are tables that cannot be followed");
   }
   if (scope === "all" || (refcountErrors(before) === 0 && findings.checkErrors === 0)) {
@@ -106,19 +106,6 @@ function refcountErrors({ findings, wrongCopiedFlags }: Inspection): number {
 function* buildAnew({ file, header }: Inspection): Coroutine<Inspection> {
   yield* writeFreshRefcounts(yield* inspect(file, header, { countRefcounts: false }));
   return (yield* inspectAndCompare(file, yield* readHeader(file), {})).inspection;
-}
-
-/** Sets refcounts that are too low, or too high, to the references that were counted. @returns how many. */
-function* adjust(inspection: Inspection, direction: "up" | "down"): Coroutine<number> {
-  let changed = 0;
-  yield* compareRefcounts(inspection, ({ refcount, references }) => {
-    if (refcount === undefined || refcount === references) return undefined;
-    if ((references > refcount) !== (direction === "up")) return undefined;
-    changed++;
-    return references;
-  });
-  if (changed > 0) yield* syncFile(inspection.file);
-  return changed;
 }
 
 /** Clears the dirty and the corrupt bit. */
