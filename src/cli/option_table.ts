@@ -25,7 +25,7 @@ import {
   type Variants,
   withDefault,
 } from "../options/properties.ts";
-import { characterTarget, CHARDEV_TYPES } from "./character_devices.ts";
+import { characterTarget, CHARDEV_TYPES, monitorTarget } from "./character_devices.ts";
 
 /** What follows an option. */
 export type OptionArgument =
@@ -195,6 +195,12 @@ const kernelCommandLine: PropertyType<string> = {
   format: (value) => value,
 };
 
+const MONITOR_PROPERTIES = {
+  chardev: required(identifier, "id of the -chardev that clients are on"),
+  mode: required(oneOf("control"), "QMP; there is no monitor for people"),
+  pretty: withDefault(bool, false, "answers are spread over several lines"),
+} satisfies Properties;
+
 /** `-global`: a default for a property of every device of a type. */
 export interface GlobalDefault {
   readonly driver: string;
@@ -290,6 +296,13 @@ export const OPTIONS = {
     description: "name for messages",
     roles: BOTH,
     argument: { kind: "properties", implied: "guest", properties: { guest: required(text, "the name") } },
+  },
+  "S": {
+    section: "Machine",
+    description: "the VM does not start until QMP's cont",
+    roles: VMM,
+    argument: FLAG,
+    repeatable: true,
   },
   "no-reboot": {
     section: "Machine",
@@ -396,10 +409,24 @@ export const OPTIONS = {
   },
   "chardev": {
     section: "Consoles",
-    description: "names a character device for -serial, -debugcon and -device isa-debugcon",
-    roles: VMM,
+    description: "names a character device for -serial, -debugcon, -device isa-debugcon and -mon",
+    roles: BOTH,
     repeatable: true,
     argument: { kind: "variants", implied: "backend", noun: "character device", variants: CHARDEV_TYPES },
+  },
+  "qmp": {
+    section: "Consoles",
+    description: "adds a QMP server",
+    roles: BOTH,
+    repeatable: true,
+    argument: { kind: "value", type: monitorTarget },
+  },
+  "mon": {
+    section: "Consoles",
+    description: "adds a QMP server on a -chardev",
+    roles: BOTH,
+    repeatable: true,
+    argument: { kind: "properties", implied: "chardev", properties: MONITOR_PROPERTIES },
   },
   "nodefaults": {
     section: "Consoles",

@@ -7,16 +7,17 @@ import { OptionError, quote, suggestion } from "../options/option_error.ts";
 import type { ControllerConfig } from "../options/storage.ts";
 import type { RemoteConfig, RemoteObjectConfig } from "../remote/config.ts";
 import type { Arguments } from "./arguments.ts";
+import { ChardevPool } from "./chardev_pool.ts";
 import { resolveControllers } from "./controllers.ts";
+import { resolveMonitors } from "./monitors.ts";
 import { DescriptorRegistry, IdRegistry, registerDeviceIds } from "./registries.ts";
 
 /** Controllers that are to be served, by id, until an object takes each. */
 type Unserved = Map<string, { readonly where: string; readonly config: ControllerConfig }>;
 
-function takeObjects(args: Arguments, unserved: Unserved): RemoteObjectConfig[] {
+function takeObjects(args: Arguments, unserved: Unserved, descriptors: DescriptorRegistry): RemoteObjectConfig[] {
   const known = [...unserved.keys()];
   const ids = new IdRegistry();
-  const descriptors = new DescriptorRegistry();
   const objects: RemoteObjectConfig[] = [];
   for (const { where, value } of args.object) {
     if (value.name !== "remote-object") continue;
@@ -47,7 +48,8 @@ export function remoteConfig(args: Arguments): RemoteConfig {
     if (slot !== undefined) throw new OptionError(where, "'addr' is not supported: the VMM chooses the device's slot");
     unserved.set(config.id, { where, config });
   }
-  const objects = takeObjects(args, unserved);
+  const descriptors = new DescriptorRegistry();
+  const objects = takeObjects(args, unserved, descriptors);
   for (const [id, { where }] of unserved) {
     throw new OptionError(where, `no object serves it; expected -object remote-object,id=<id>,devid=${id},fd=<fd>`);
   }
@@ -55,5 +57,8 @@ export function remoteConfig(args: Arguments): RemoteConfig {
     throw new OptionError("-machine remote", "there is nothing to serve; expected -device and -object remote-object");
   }
   const exitWithParent = args["run-with"][0]?.value["exit-with-parent"] ?? false;
-  return { name: args.name[0]?.value.guest, exitWithParent, objects };
+  const chardevs = new ChardevPool(args.chardev);
+  const monitors = resolveMonitors(args, chardevs, descriptors);
+  chardevs.requireAllTaken();
+  return { name: args.name[0]?.value.guest, exitWithParent, objects, monitors };
 }

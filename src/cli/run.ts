@@ -4,10 +4,8 @@
  * @module
  */
 import { print } from "../print.ts";
+import { VERSION } from "../version.ts";
 import { reportError, reportUncaught } from "./report.ts";
-
-/** Released as this. */
-export const VERSION = "0.1.0";
 
 /** The first word of a command line that is about images rather than a machine. */
 const IMG = "img";

@@ -21,6 +21,7 @@ import type {
 import { type Arguments, type Given, withGlobals } from "./arguments.ts";
 import { ChardevPool } from "./chardev_pool.ts";
 import { resolveControllers } from "./controllers.ts";
+import { resolveMonitors } from "./monitors.ts";
 import { OPTIONS } from "./option_table.ts";
 import { DescriptorRegistry, IdRegistry, registerDeviceIds } from "./registries.ts";
 
@@ -93,9 +94,8 @@ function kernelConfig({ kernel, initrd, append }: Arguments): KernelConfig | und
 }
 
 /** Proxies and local devices, in command-line order. */
-function pciDevices(args: Arguments): (ProxyDeviceConfig | LocalDeviceConfig)[] {
+function pciDevices(args: Arguments, descriptors: DescriptorRegistry): (ProxyDeviceConfig | LocalDeviceConfig)[] {
   const ids = registerDeviceIds(args.device);
-  const descriptors = new DescriptorRegistry();
   const slots = new Map<number, string>();
   const controllers = resolveControllers(args, ids);
   const devices: (ProxyDeviceConfig | LocalDeviceConfig)[] = [];
@@ -193,6 +193,9 @@ function bootConfig({ boot }: Arguments): BootConfig {
  */
 export function vmmConfig(args: Arguments): VmmConfig {
   const chardevs = new ChardevPool(args.chardev);
+  const descriptors = new DescriptorRegistry();
+  // Before the serial ports, of which one takes standard input and output where nobody else does.
+  const monitors = resolveMonitors(args, chardevs, descriptors);
   const consoles = debugConsoles(args, chardevs);
   const config: VmmConfig = {
     name: args.name[0]?.value.guest,
@@ -202,7 +205,7 @@ export function vmmConfig(args: Arguments): VmmConfig {
     cpuModel: args.cpu[0]?.value.model ?? "host",
     firmware: args.bios[0]?.value,
     kernel: kernelConfig(args),
-    devices: pciDevices(args),
+    devices: pciDevices(args, descriptors),
     serialPorts: serialPorts(args, chardevs),
     debugConsoles: consoles,
     debugExit: debugExit(args, consoles),
@@ -210,6 +213,8 @@ export function vmmConfig(args: Arguments): VmmConfig {
     boot: bootConfig(args),
     rtcBase: args.rtc[0]?.value.base ?? "utc",
     noReboot: args["no-reboot"].length > 0,
+    startPaused: args.S.length > 0,
+    monitors,
   };
   chardevs.requireAllTaken();
   return config;

@@ -22,6 +22,8 @@ export const KvmRequest = {
   SET_IRQCHIP: 0x8208ae63,
   SET_GSI_ROUTING: 0x4008ae6a,
   IRQFD: 0x4020ae76,
+  SET_CLOCK: 0x4030ae7b,
+  GET_CLOCK: 0x8030ae7c,
   CREATE_PIT2: 0x4040ae77,
   GET_PIT2: 0x8070ae9f,
   SET_PIT2: 0x4070aea0,
@@ -42,6 +44,7 @@ export const KvmRequest = {
   GET_VCPU_EVENTS: 0x8040ae9f,
   SET_VCPU_EVENTS: 0x4040aea0,
   GET_DEBUGREGS: 0x8080aea1,
+  KVMCLOCK_CTRL: 0xaead,
   SET_DEBUGREGS: 0x4080aea2,
 } as const;
 
@@ -109,6 +112,7 @@ export const KvmSize = {
   DEBUGREGS: 128,
   IRQCHIP: 520,
   PIT_STATE2: 112,
+  CLOCK_DATA: 48,
   CPUID_ENTRY: 40,
   MSR_ENTRY: 16,
   ROUTING_ENTRY: 48,

@@ -39,13 +39,19 @@ function diskArgument(bus: string, disk: ScsiDiskConfig): string {
   return joinOption("scsi-hd", formatProperties(DEVICE_TYPES["scsi-hd"].properties, values));
 }
 
+/** Numbers of descriptors in a device process. */
+export interface DeviceProcessFds {
+  /** The link to the proxy. */
+  readonly link: number;
+  /** A socket for QMP; without one, the process has no QMP server. */
+  readonly control?: number;
+}
+
 /**
- * The options that make a process serve `controller` on descriptor `fd`. The command line parser gets the same
+ * The options that make a process serve `controller` on the link's descriptor. The command line parser gets the same
  * configuration back from them.
- *
- * @param fd The descriptor's number in the device process.
  */
-export function deviceProcessArguments(controller: ControllerConfig, fd: number): string[] {
+export function deviceProcessArguments(controller: ControllerConfig, { link, control }: DeviceProcessFds): string[] {
   const { driver, id, disks } = controller;
   const argv = [
     "-machine",
@@ -58,7 +64,10 @@ export function deviceProcessArguments(controller: ControllerConfig, fd: number)
   for (const disk of disks) {
     argv.push("-drive", driveArgument(disk.drive), "-device", diskArgument(`${id}.0`, disk));
   }
-  const object = [{ key: "id", value: "remote0" }, { key: "devid", value: id }, { key: "fd", value: String(fd) }];
+  const object = [{ key: "id", value: "remote0" }, { key: "devid", value: id }, { key: "fd", value: String(link) }];
   argv.push("-object", joinOption("remote-object", object));
+  if (control !== undefined) {
+    argv.push("-chardev", `socket,id=control,fd=${control}`, "-mon", "chardev=control,mode=control");
+  }
   return argv;
 }

@@ -44,6 +44,13 @@ export const text: PropertyType<string> = {
 /** A path on the host. */
 export const path: PropertyType<string> = { ...text, syntax: "<file>", expected: "a path" };
 
+/** The path of a UNIX socket: `sun_path` holds 107 bytes besides its NUL (unix(7)). */
+export const socketPath: PropertyType<string> = {
+  ...path,
+  expected: "a path of at most 107 bytes",
+  parse: (value) => new TextEncoder().encode(value).length <= 107 ? path.parse(value) : undefined,
+};
+
 /** At most `longest` printable ASCII characters, as SCSI's ASCII fields hold them (SPC-4, section 4.3.1). */
 export function ascii(longest: number): PropertyType<string> {
   return {

@@ -4,11 +4,10 @@
  *
  * @module
  */
-import { closeFd } from "../ffi/file.ts";
 import { type ChildProcess, type ExitStatus, Signal, spawn } from "../ffi/process.ts";
-import { createSocketPair } from "../ffi/socket.ts";
+import { closeAll, createSocketPair } from "../ffi/socket.ts";
 import { pollFd, Ready } from "../ffi/event.ts";
-import { deviceProcessArguments } from "../options/device_arguments.ts";
+import { deviceProcessArguments, type DeviceProcessFds } from "../options/device_arguments.ts";
 import type { ControllerConfig } from "../options/storage.ts";
 
 /** How to start another splitvm: program and leading arguments, and the environment. */
@@ -21,11 +20,13 @@ export interface SelfCommand {
 export interface DeviceProcess {
   /** The link's socket at this end; whoever uses it closes it. */
   readonly fd: number;
+  /** A socket at whose other end the process serves QMP; whoever uses it closes it. */
+  readonly control: number;
   readonly process: ChildProcess;
 }
 
-/** The link's number in the device process. */
-const LINK_FD = 3;
+/** The numbers of its descriptors in the device process. */
+const FDS: DeviceProcessFds = { link: 3, control: 4 };
 
 /** How long a device process may take to flush and end once its link is closed, in milliseconds. */
 const GRACE = 5_000;
@@ -36,20 +37,21 @@ const GRACE = 5_000;
  */
 export function spawnDeviceProcess(self: SelfCommand, controller: ControllerConfig): DeviceProcess {
   const [ours, theirs] = createSocketPair();
+  const [control, theirControl] = createSocketPair();
   try {
     const process = spawn({
-      command: [...self.command, ...deviceProcessArguments(controller, LINK_FD)],
+      command: [...self.command, ...deviceProcessArguments(controller, FDS)],
       env: self.env,
       // Ctrl-C is for the VMM, which ends the machine in good order and this process with it.
       ownGroup: true,
-      descriptors: new Map([[0, null], [1, null], [LINK_FD, theirs]]),
+      descriptors: new Map([[0, null], [1, null], [FDS.link, theirs], [FDS.control!, theirControl]]),
     });
-    return { fd: ours, process };
+    return { fd: ours, control, process };
   } catch (cause) {
-    closeFd(ours);
+    closeAll([ours, control]);
     throw new Error(`Cannot start the device process of ${controller.id}`, { cause });
   } finally {
-    closeFd(theirs);
+    closeAll([theirs, theirControl]);
   }
 }
 

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { MonitorConfig } from "../options/monitor.ts";
 import type { ControllerConfig } from "../options/storage.ts";
 
 export type { CacheMode, ControllerConfig, DriveConfig, ScsiDiskConfig } from "../options/storage.ts";
@@ -24,4 +25,6 @@ export interface RemoteConfig {
   readonly exitWithParent: boolean;
   /** At least one, in command-line order. */
   readonly objects: readonly RemoteObjectConfig[];
+  /** QMP servers. */
+  readonly monitors: readonly MonitorConfig[];
 }

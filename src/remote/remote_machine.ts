@@ -10,9 +10,10 @@ import { RunState } from "./run_state.ts";
 
 /** A set of remote objects on one loop. */
 export class RemoteMachine {
-  readonly #loop = new EventLoop();
+  /** What everything is served from. */
+  readonly loop: EventLoop = new EventLoop();
   /** Whether requests are held, and what the drives are. */
-  readonly runState: RunState = new RunState(this.#loop);
+  readonly runState: RunState = new RunState(this.loop);
   readonly #log: (line: string) => void;
   readonly #objects = new Set<RemoteObject>();
   #failed = false;
@@ -34,7 +35,7 @@ export class RemoteMachine {
 
   /** Hosts a device from now on. @throws {Error} one line: what is wrong with the socket or the device. */
   add(object: { readonly id: string; readonly fd: number; readonly device: DeviceConfig }): void {
-    this.#objects.add(new RemoteObject({ ...object, loop: this.#loop, runState: this.runState, log: this.#log }));
+    this.#objects.add(new RemoteObject({ ...object, loop: this.loop, runState: this.runState, log: this.#log }));
   }
 
   /**
@@ -44,7 +45,7 @@ export class RemoteMachine {
    * @returns whether there was.
    */
   turn(wait = true): boolean {
-    const busy = this.#loop.turn(wait);
+    const busy = this.loop.turn(wait);
     // Not within the turn: closing may take turns itself, to flush a disk.
     for (const object of this.#objects) if (object.ended) this.#close(object);
     return busy;
@@ -53,7 +54,7 @@ export class RemoteMachine {
   /** Closes all objects and the loop. Calling it again does nothing. */
   close(): void {
     for (const object of this.#objects) this.#close(object);
-    this.#loop.close();
+    this.loop.close();
   }
 
   #close(object: RemoteObject): void {

@@ -12,6 +12,8 @@ import { endWithParent } from "../ffi/process.ts";
 import type { ControllerConfig, RemoteConfig } from "./config.ts";
 import { registerDevice } from "./devices.ts";
 import { Lsi53c895a } from "./lsi53c895a/lsi53c895a.ts";
+import { openEndpoints } from "../qmp/endpoint.ts";
+import { serveRemoteControl } from "./control.ts";
 import { RemoteMachine } from "./remote_machine.ts";
 import { openScsiBus } from "./storage.ts";
 
@@ -21,22 +23,37 @@ registerDevice<ControllerConfig>(
 );
 
 /**
- * Runs a device process to its end: until the last proxy has gone away.
+ * Runs a device process to its end: until the last proxy has gone away, or QMP's `quit`.
  *
  * @returns the exit status: 0 when every proxy has gone away in good order, 1 when a link ended by an error.
- * @throws {Error} when a device or its socket cannot be had; nothing is served then.
+ * @throws {Error} when a device or its socket, or a QMP client's place, cannot be had; nothing is served then.
  */
 export function runRemote(config: RemoteConfig): number {
   if (config.exitWithParent) endWithParent();
-  const machine = new RemoteMachine((line) => console.error(`splitvm: ${line}`));
+  const log = (line: string) => console.error(`splitvm: ${line}`);
+  const monitors = openEndpoints(config.monitors, log);
+  const machine = new RemoteMachine(log);
+  const { loop, runState } = machine;
   try {
     for (const object of config.objects) {
       requireGiven(object);
       machine.add(object);
     }
-    while (machine.size > 0) machine.turn();
+    let quit = false;
+    const onQuit = () => void (quit = true);
+    const server = serveRemoteControl({
+      loop,
+      runState,
+      log,
+      onQuit,
+      endpoints: monitors.endpoints,
+      name: config.name,
+    });
+    while (machine.size > 0 && !quit) machine.turn();
+    server.close();
   } finally {
     machine.close();
+    monitors.close();
   }
   return machine.failed ? 1 : 0;
 }

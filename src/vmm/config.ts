@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { MonitorConfig } from "../options/monitor.ts";
 import type { ControllerConfig } from "../options/storage.ts";
 
 /** Where the bytes of a serial port or debug console go, and come from. At most one in a machine is `stdio`. */
@@ -110,4 +111,8 @@ export interface VmmConfig {
   readonly rtcBase: "utc" | "localtime";
   /** A guest's reset ends the VM with status 0. */
   readonly noReboot: boolean;
+  /** The guest does not run until it is told to, over QMP. */
+  readonly startPaused: boolean;
+  /** QMP servers. */
+  readonly monitors: readonly MonitorConfig[];
 }

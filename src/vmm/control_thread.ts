@@ -1,24 +1,33 @@
 /**
- * The control thread: console input, device timers, and signals. It is the only thread of the VMM that runs an event loop, because those of
+ * The control thread: console input, device timers, signals, and the control plane. It is the only thread of the VMM that runs an event loop, because those of
  * the vCPUs are inside the guest.
  *
  * @module
  */
 import { errorChain } from "../error_chain.ts";
+import { ControlPlane } from "./control_plane.ts";
+import { DescriptorWatcher } from "./descriptor_watcher.ts";
 import type { Machine } from "./machine.ts";
+import type { MachineHandle } from "./machine_handle.ts";
 import type { SerialPort } from "./platform/serial.ts";
 
 /** Signals by which somebody outside ends the machine. */
 const ENDING_SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"] as const;
 
 /** Never resolves while the machine lives. */
-export async function runControlThread(machine: Machine): Promise<void> {
+export async function runControlThread(machine: Machine, handle: MachineHandle): Promise<void> {
   for (const signal of ENDING_SIGNALS) {
-    Deno.addSignalListener(signal, () => machine.control.requestExit(0));
+    Deno.addSignalListener(signal, () => machine.control.requestExit(0, "host-signal"));
   }
+  const watcher = new DescriptorWatcher();
+  new ControlPlane({ machine, handle, watcher, log: (line) => console.error(`splitvm: ${line}`) });
   machine.terminal?.open();
-  const console = consolePort(machine);
-  await Promise.all([runTimers(machine), console === undefined ? undefined : feedInput(machine, console)]);
+  const port = consolePort(machine);
+  await Promise.all([
+    watcher.run(),
+    runTimers(machine),
+    port === undefined ? undefined : feedInput(machine, port),
+  ]);
 }
 
 /** The serial port whose backend is this process's standard input. */

@@ -14,8 +14,10 @@ import {
   spawnDeviceProcess,
 } from "../proxy/device_process.ts";
 import { connectProxy, type ProxyHandle } from "../proxy/pci_proxy.ts";
+import { createEventFd } from "../ffi/event.ts";
 import { closeFd, isInheritedFd } from "../ffi/file.ts";
 import { isUnixStreamSocket } from "../ffi/socket.ts";
+import type { QmpEndpoint } from "../qmp/endpoint.ts";
 import { type AcpiImage, buildAcpi } from "./acpi/acpi.ts";
 import { loadFirmware } from "./boot/boot_files.ts";
 import { openOutput } from "./character_sink.ts";
@@ -23,7 +25,7 @@ import type { ProxyDeviceConfig, VmmConfig } from "./config.ts";
 import { guestCpuid } from "./cpuid.ts";
 import { buildFirmwareItems } from "./firmware_items.ts";
 import { Gsi, KvmLayout, PciSlot, Port, RamLayout, splitRam } from "./layout.ts";
-import type { MachineHandle, PlacedProxy } from "./machine_handle.ts";
+import type { DeviceControlHandle, MachineHandle, PlacedProxy } from "./machine_handle.ts";
 import { createRam } from "./ram.ts";
 
 /** A machine that can be started, and what its end has to clean up. */
@@ -53,10 +55,11 @@ const DEFAULT_ADDRESS_BITS = 36;
  * Makes a machine.
  *
  * @param self How to start a device process.
+ * @param monitors Where its QMP clients come from.
  * @throws {Error} when the host, an image or a device process does not play along; nothing is left behind then but what ends with
  * this process.
  */
-export function launch(config: VmmConfig, self: SelfCommand): LaunchedMachine {
+export function launch(config: VmmConfig, self: SelfCommand, monitors: readonly QmpEndpoint[] = []): LaunchedMachine {
   const startedAt = monotonicNow();
   const kvm = openKvm(config);
   // Their start takes longer than anything here, so it comes first.
@@ -84,6 +87,9 @@ export function launch(config: VmmConfig, self: SelfCommand): LaunchedMachine {
       firmware,
       firmwareItems: buildFirmwareItems(config, ram.split, acpi),
       proxies: processes.connect(),
+      deviceControls: processes.controls(),
+      monitors,
+      eventFd: createEventFd(),
       consoles: {
         serial: config.serialPorts.map((backend) => backend && openOutput(backend)),
         debug: config.debugConsoles.map(({ backend }) => openOutput(backend)),
@@ -183,6 +189,15 @@ class DeviceProcesses {
     });
   }
 
+  /** The control links to those that were spawned here. */
+  controls(): DeviceControlHandle[] {
+    return this.#links.flatMap(({ id, process }, i) => {
+      const device = this.#config.devices[i];
+      if (process === undefined || device.kind !== "local") return [];
+      return [{ id, fd: process.control, disks: device.controller.disks }];
+    });
+  }
+
   /** A process of ours that could not start has said why, on the standard error that it shares with this one. */
   #greet(link: DeviceLink): ProxyHandle {
     const { id, fd, process } = link;
@@ -191,6 +206,7 @@ class DeviceProcesses {
     } catch (cause) {
       this.#links.splice(this.#links.indexOf(link), 1);
       closeFd(fd);
+      if (process !== undefined) closeFd(process.control);
       const status = process && reapDeviceProcess(process);
       const explained = status !== undefined && "code" in status && status.code !== 0;
       throw explained ? new ReportedError(`The device process of ${id} could not start`, { cause }) : cause;
@@ -199,7 +215,10 @@ class DeviceProcesses {
 
   /** Closes every link, upon which the processes flush and end, and waits for those that were spawned. */
   end(): void {
-    for (const { fd } of this.#links) closeFd(fd);
+    for (const { fd, process } of this.#links) {
+      closeFd(fd);
+      if (process !== undefined) closeFd(process.control);
+    }
     for (const { process } of this.#links) if (process !== undefined) reapDeviceProcess(process);
     this.#links.length = 0;
   }

@@ -9,10 +9,11 @@
  */
 import { KvmVcpu, KvmVm } from "../ffi/kvm.ts";
 import { KvmIrqchip } from "../ffi/kvm_abi.ts";
-import { monotonicNow } from "../ffi/clock.ts";
 import { allOnes } from "../device/config_space.ts";
 import { PciProxy } from "../proxy/pci_proxy.ts";
 import { Bus, MappingGeneration } from "./bus.ts";
+import { MACHINE_CLOCK_SIZE, MachineClock } from "./machine_clock.ts";
+import { MACHINE_EVENTS_SIZE, MachineEvents } from "./machine_events.ts";
 import { ThreadSignal } from "./thread_signal.ts";
 import { ConsoleTerminal } from "./console_terminal.ts";
 import { Gsi, LegacyRegion, PciSlot, Port, PortCount } from "./layout.ts";
@@ -70,6 +71,10 @@ export class Machine {
   readonly cmos: Cmos;
   readonly lock: SharedLock;
   readonly control: RunControl;
+  /** What the leading thread tells the control thread. */
+  readonly events: MachineEvents;
+  /** The platform devices' time. */
+  readonly clock: MachineClock;
   /** Told when a device's next deadline may have changed. */
   readonly deadlines: ThreadSignal;
   /** Told when a serial port has room for input again. */
@@ -97,6 +102,8 @@ export class Machine {
     const records = this.#records = new SharedRecords(handle.buffers);
     this.lock = new SharedLock(new Int32Array(records.memory("lock", 4)));
     this.control = attachRunControl(handle, this.vcpus);
+    this.events = new MachineEvents(records.memory("events", MACHINE_EVENTS_SIZE), handle.eventFd);
+    this.clock = new MachineClock(records.memory("clock", MACHINE_CLOCK_SIZE), handle.startedAt);
     this.deadlines = new ThreadSignal(records.memory("deadlines", 4));
     this.inputDrained = new ThreadSignal(records.memory("input-drained", 4));
     if (this.config.serialPorts.some((backend) => backend?.kind === "stdio")) {
@@ -135,9 +142,10 @@ export class Machine {
   /**
    * Calls every device whose deadline has come. Only the control thread does this.
    *
-   * @returns nanoseconds until the next deadline, `undefined` when there is none.
+   * @returns nanoseconds until the next deadline, `undefined` when there is none, or the machine's time stands still.
    */
   expireDeadlines(): number | undefined {
+    if (this.clock.stopped) return undefined;
     let next: number | undefined;
     for (const device of this.#timedDevices) {
       const deadline = device.nextDeadline();
@@ -178,11 +186,21 @@ export class Machine {
     for (const proxy of this.proxies) proxy.reset();
   }
 
+  /** Platform devices' time goes on, and with it what they have to do at a time of their own. */
+  resumeDevices(): void {
+    this.cmos.resume();
+    this.deadlines.notify();
+  }
+
+  /** Asks the guest's operating system to shut down. */
+  pressPowerButton(): void {
+    this.lock.with(() => this.#pm.pressPowerButton());
+  }
+
   #makeHost(): PlatformHost {
-    const { startedAt } = this.#handle;
     return {
       setIrq: (gsi, asserted) => this.vm.setIrqLine(gsi, asserted),
-      now: () => monotonicNow() - startedAt,
+      now: () => this.clock.now(),
       wallClock: () => Date.now(),
       deadlineChanged: () => this.deadlines.notify(),
       requestReset: () => this.control.requestReset(),

@@ -3,6 +3,8 @@
  *
  * @module
  */
+import type { ScsiDiskConfig } from "../options/storage.ts";
+import type { QmpEndpoint } from "../qmp/endpoint.ts";
 import type { ProxyHandle } from "../proxy/pci_proxy.ts";
 import type { VmmConfig } from "./config.ts";
 import type { FirmwareImage } from "./memory_map.ts";
@@ -15,6 +17,15 @@ export interface PlacedProxy {
   readonly handle: ProxyHandle;
   /** PCI slot on bus 0. */
   readonly slot: number;
+}
+
+/** The control link to a device process that this one spawned. */
+export interface DeviceControlHandle {
+  /** The device's id. */
+  readonly id: string;
+  /** A socket, a QMP server at its other end; the control thread's. */
+  readonly fd: number;
+  readonly disks: readonly ScsiDiskConfig[];
 }
 
 /** Output descriptors of the character devices; `undefined` drops what is written. */
@@ -36,6 +47,11 @@ export interface MachineHandle {
   readonly firmware: FirmwareImage | undefined;
   readonly firmwareItems: FwCfgItems;
   readonly proxies: readonly PlacedProxy[];
+  readonly deviceControls: readonly DeviceControlHandle[];
+  /** Where QMP's clients come from. */
+  readonly monitors: readonly QmpEndpoint[];
+  /** An eventfd: the leading thread tells the control thread to look. */
+  readonly eventFd: number;
   readonly consoles: ConsoleFds;
   /** When the machine was made, in nanoseconds of CLOCK_MONOTONIC. */
   readonly startedAt: number;

@@ -7,16 +7,19 @@
  * @module
  */
 import { acceptKicks, currentThreadId } from "../ffi/thread.ts";
+import { openEndpoints } from "../qmp/endpoint.ts";
 import { placeAcpi, type PlacedAcpi } from "./acpi/acpi.ts";
 import { type KernelFiles, readKernelFiles } from "./boot/boot_files.ts";
 import { loadKernel } from "./boot/boot_image.ts";
 import { BootImageError } from "./boot/boot_request.ts";
 import type { VmmConfig } from "./config.ts";
 import { kernelE820 } from "./e820.ts";
+import { GuestTime } from "./guest_time.ts";
 import { launch, type LaunchedMachine } from "./launch.ts";
 import { Machine } from "./machine.ts";
 import { programChipset } from "./pci/chipset_setup.ts";
 import { cmosContents } from "./platform/cmos_contents.ts";
+import type { Cause, StoppedState } from "./run_state.ts";
 import { SELF_ENVIRONMENT, selfCommand, selfModule } from "./self_command.ts";
 import { PowerOnState, setInitialState } from "./vcpu_state.ts";
 import { Vcpu, type VcpuStop } from "./vcpu.ts";
@@ -30,12 +33,16 @@ import type { WorkerMessage } from "./worker.ts";
  */
 export function runVmm(config: VmmConfig): number {
   const kernel = config.kernel && readKernelFiles(config.kernel, config.memory.size);
-  const launched = launch(config, { command: selfCommand(), env: SELF_ENVIRONMENT });
+  const monitors = openEndpoints(config.monitors, (line) => console.error(`splitvm: ${line}`));
   try {
-    const leader = new Leader(launched, kernel);
-    return leader.run();
+    const launched = launch(config, { command: selfCommand(), env: SELF_ENVIRONMENT }, monitors.endpoints);
+    try {
+      return new Leader(launched, kernel).run();
+    } finally {
+      launched.endDevices();
+    }
   } finally {
-    launched.endDevices();
+    monitors.close();
   }
 }
 
@@ -46,6 +53,7 @@ class Leader {
   readonly #kernel: KernelFiles | undefined;
   readonly #acpi: PlacedAcpi;
   readonly #powerOn: PowerOnState;
+  readonly #time: GuestTime;
 
   constructor(launched: LaunchedMachine, kernel: KernelFiles | undefined) {
     const { handle, acpi, msrs } = launched;
@@ -59,6 +67,7 @@ class Leader {
     machine.resetDevices();
     machine.connect();
     this.#powerOn = new PowerOnState(machine.vm, machine.vcpus, msrs);
+    this.#time = new GuestTime(machine);
     this.#prepareBoot();
   }
 
@@ -66,6 +75,7 @@ class Leader {
     const { control, vcpus, ports, memory, lock } = this.#machine;
     const vcpu = new Vcpu({ kvm: vcpus[0], ports, memory, lock, attention: control.attention });
     control.register(0, currentThreadId());
+    if (this.#machine.config.startPaused) control.requestStop("prelaunch");
     this.#startThreads();
     try {
       return this.#lead(vcpu);
@@ -75,39 +85,102 @@ class Leader {
   }
 
   #lead(vcpu: Vcpu): number {
-    const { control } = this.#machine;
+    const { control, events } = this.#machine;
     for (;;) {
       const stop = this.#runGuest(vcpu);
       if (stop === "reset") control.requestReset();
       else if (stop === "shutdown") control.requestExit(0);
-      const verdict = control.lead();
-      if (verdict.kind === "exit") return verdict.status;
-      if (verdict.kind === "failure") throw new Error(verdict.message);
-      if (this.#machine.config.noReboot) return 0;
-      this.#reset();
+      const status = this.#actAtRest();
+      if (status !== undefined) return status;
       control.restart();
+      events.notify();
+    }
+  }
+
+  /**
+   * Does what the threads came to rest for.
+   *
+   * @returns the exit status when the machine ends; `undefined` when it goes on.
+   */
+  #actAtRest(): number | undefined {
+    const { control, config } = this.#machine;
+    for (;;) {
+      const verdict = control.lead();
+      switch (verdict.kind) {
+        case "exit":
+          this.#end(verdict.cause);
+          return verdict.status;
+        case "failure":
+          this.#end("host-error");
+          throw new Error(verdict.message);
+        case "reset":
+          if (config.noReboot) {
+            this.#end(verdict.cause);
+            return 0;
+          }
+          this.#reset(verdict.cause);
+          break;
+        case "stop":
+          this.#stop(verdict.state);
+          break;
+        case "run":
+          this.#resume();
+          return undefined;
+      }
     }
   }
 
   /** An error leaves only when the other vCPUs are at rest: what follows takes away the devices that they use. */
   #runGuest(vcpu: Vcpu): VcpuStop {
+    const { control } = this.#machine;
     try {
       return vcpu.run();
     } catch (error) {
-      this.#machine.control.requestExit(1);
-      this.#machine.control.lead();
+      control.requestExit(1, "host-error");
+      control.lead();
+      this.#end("host-error");
       throw error;
     }
   }
 
-  /** All vCPUs are at rest. */
-  #reset(): void {
-    this.#machine.lock.with(() => {
+  /** Whoever watches the machine hears why it ends. */
+  #end(cause: Cause): void {
+    const { control, events, config } = this.#machine;
+    control.enter("shutdown");
+    if (config.monitors.length > 0) events.noteEnd(cause);
+  }
+
+  #stop(state: StoppedState): void {
+    const { control, lock, events } = this.#machine;
+    lock.with(() => this.#time.stop());
+    control.enter(state);
+    events.notify();
+  }
+
+  #resume(): void {
+    const { control, lock } = this.#machine;
+    if (control.state === "running") return;
+    lock.with(() => {
+      this.#time.start();
+      this.#machine.resumeDevices();
+    });
+    control.enter("running");
+  }
+
+  /** All vCPUs are at rest. Time that stands still does so after the reset, from the values of power-on. */
+  #reset(cause: Cause): void {
+    const { control, lock, events } = this.#machine;
+    const stopped = control.state !== "running";
+    lock.with(() => {
+      this.#time.start();
       this.#machine.resetProxies();
       this.#machine.resetDevices();
       this.#powerOn.restore();
       this.#prepareBoot();
+      if (stopped) this.#time.stop();
     });
+    control.endReset();
+    events.noteReset(cause);
   }
 
   /** Without firmware, the machine does firmware's part, and places the kernel anew each time: the guest has written all over it. */

@@ -1,13 +1,14 @@
 /**
- * How the threads of a machine stop together: to reset it, and to end it.
+ * How the threads of a machine stop together: to stand still for a while, to reset it, and to end it.
  *
- * The boot CPU's thread leads. Whoever wants a stop says so in shared memory and kicks the vCPUs out of the guest; each then comes
- * to rest here, and the leader acts when all have.
+ * The boot CPU's thread leads. Whoever wants something says so in shared memory and kicks the vCPUs out of the guest; each then comes
+ * to rest here, and the leader acts when all have. The leader alone changes the run state.
  *
  * @module
  */
 import { kickThread } from "../ffi/thread.ts";
 import type { KvmVcpu } from "../ffi/kvm.ts";
+import { type Cause, CAUSES, RUN_STATES, type RunStateName, type StoppedState } from "./run_state.ts";
 
 /** What is needed of a vCPU to stop it. */
 export type StoppableVcpu = Pick<KvmVcpu, "requestExit">;
@@ -16,7 +17,7 @@ export type StoppableVcpu = Pick<KvmVcpu, "requestExit">;
 const Word = {
   /** Not zero while vCPUs are wanted here. */
   ATTENTION: 0,
-  /** A {@linkcode Request} in bits 7 to 0, and the exit status that goes with it above. */
+  /** A {@linkcode Request} in bits 7 to 0, its cause (a number of `CAUSES`) in bits 15 to 8, and the exit status that goes with it above. */
   REQUEST: 1,
   /** How many vCPUs other than the leader are at rest. */
   RESTING: 2,
@@ -24,20 +25,31 @@ const Word = {
   EPOCH: 3,
   /** Not zero once a thread has claimed the text of the failure. */
   FAILURE_CLAIMED: 4,
+  /** The state (a number of `RUN_STATES`) that the machine is to be in: 0, or one in which it stands still. */
+  WANTED: 5,
+  /** The state that it is in. */
+  STATE: 6,
+  /** Counts calls to the leader, which waits for one while the machine stands still. */
+  CALLS: 7,
   /** Thread ids by vCPU from here on; 0 before a thread has started. */
-  THREADS: 5,
+  THREADS: 8,
 } as const;
 
 const Request = { NONE: 0, RESET: 1, EXIT: 2, FAILURE: 3 } as const;
 const KIND = 0xff;
-const STATUS_SHIFT = 8;
+const CAUSE_SHIFT = 8;
+const STATUS_SHIFT = 16;
 
 /** What the leader is to do when all vCPUs are at rest. */
 export type Verdict =
-  | { readonly kind: "reset" }
-  | { readonly kind: "exit"; readonly status: number }
+  | { readonly kind: "reset"; readonly cause: Cause }
+  | { readonly kind: "exit"; readonly status: number; readonly cause: Cause }
   /** A thread could not go on; `message` says why. */
-  | { readonly kind: "failure"; readonly message: string };
+  | { readonly kind: "failure"; readonly message: string }
+  /** The machine is to stand still; until something else is wanted, the leader asks again. */
+  | { readonly kind: "stop"; readonly state: StoppedState }
+  /** The machine is to run: the leader calls {@linkcode RunControl.restart}. */
+  | { readonly kind: "run" };
 
 /** Bytes kept for the text of a failure. */
 const FAILURE_SIZE = 4096;
@@ -69,21 +81,49 @@ export class RunControl {
     return this.#words.subarray(Word.ATTENTION, Word.ATTENTION + 1);
   }
 
+  /** The state that the machine is in. */
+  get state(): RunStateName {
+    return RUN_STATES[Atomics.load(this.#words, Word.STATE)];
+  }
+
+  /** Whether the machine is in the state that it was last asked to be in. */
+  get settled(): boolean {
+    return Atomics.load(this.#words, Word.STATE) === Atomics.load(this.#words, Word.WANTED);
+  }
+
   /** The calling thread runs this vCPU from now on. */
   register(vcpu: number, threadId: number): void {
     Atomics.store(this.#words, Word.THREADS + vcpu, threadId);
   }
 
-  /** Asks for a reset of the machine. An exit that has been asked for wins. */
-  requestReset(): void {
-    Atomics.compareExchange(this.#words, Word.REQUEST, Request.NONE, Request.RESET);
+  /** The kernel's ids of the vCPUs' threads; 0 before one has started. */
+  threadIds(): number[] {
+    return this.#vcpus.map((_, i) => Atomics.load(this.#words, Word.THREADS + i));
+  }
+
+  /** Asks for a reset of the machine. An exit that has been asked for wins. A machine that stands still does so afterwards, too. */
+  requestReset(cause: Cause = "guest-reset"): void {
+    const request = Request.RESET | (CAUSES.indexOf(cause) << CAUSE_SHIFT);
+    Atomics.compareExchange(this.#words, Word.REQUEST, Request.NONE, request);
     this.#kickAll();
   }
 
   /** Asks for the end of the machine, with an exit status. The first one counts. */
-  requestExit(status: number): void {
-    this.#claimEnd(Request.EXIT | (status << STATUS_SHIFT));
+  requestExit(status: number, cause: Cause = "guest-shutdown"): void {
+    this.#claimEnd(Request.EXIT | (CAUSES.indexOf(cause) << CAUSE_SHIFT) | (status << STATUS_SHIFT));
     this.#kickAll();
+  }
+
+  /** Asks the machine to stand still. Of several states the first one counts, until it is {@linkcode requestRun told to run}. */
+  requestStop(state: StoppedState): void {
+    Atomics.compareExchange(this.#words, Word.WANTED, 0, RUN_STATES.indexOf(state));
+    this.#kickAll();
+  }
+
+  /** Asks the machine to go on. */
+  requestRun(): void {
+    Atomics.store(this.#words, Word.WANTED, 0);
+    this.#call();
   }
 
   /**
@@ -107,7 +147,10 @@ export class RunControl {
     while (Atomics.load(words, Word.EPOCH) === epoch) Atomics.wait(words, Word.EPOCH, epoch);
   }
 
-  /** The leader's rest: returns when all followers are at rest. */
+  /**
+   * The leader's rest: returns when all followers are at rest, and there is something to do. While the machine stands still, that is
+   * when somebody asks for it.
+   */
   lead(): Verdict {
     const words = this.#words;
     const followers = this.#vcpus.length - 1;
@@ -116,35 +159,66 @@ export class RunControl {
       if (resting >= followers) break;
       Atomics.wait(words, Word.RESTING, resting);
     }
-    const request = Atomics.load(words, Word.REQUEST);
-    switch (request & KIND) {
-      case Request.EXIT:
-        return { kind: "exit", status: request >> STATUS_SHIFT };
-      case Request.FAILURE:
-        return { kind: "failure", message: this.#failureText() };
-      default:
-        return { kind: "reset" };
+    for (;;) {
+      const calls = Atomics.load(words, Word.CALLS);
+      const verdict = this.#verdict();
+      if (verdict !== undefined) return verdict;
+      Atomics.wait(words, Word.CALLS, calls);
     }
   }
 
-  /** The leader has reset the machine: everybody goes on. */
+  /** The leader has brought the machine into a state. */
+  enter(state: RunStateName): void {
+    Atomics.store(this.#words, Word.STATE, RUN_STATES.indexOf(state));
+  }
+
+  /**
+   * The leader has reset the machine, and is about to look for the next verdict. A machine that stands still is as before its first start
+   * now, whatever stopped it.
+   */
+  endReset(): void {
+    const request = Atomics.load(this.#words, Word.REQUEST);
+    if ((request & KIND) === Request.RESET) Atomics.compareExchange(this.#words, Word.REQUEST, request, Request.NONE);
+    const wanted = Atomics.load(this.#words, Word.WANTED);
+    const prelaunch = RUN_STATES.indexOf("prelaunch");
+    if (wanted !== 0) Atomics.compareExchange(this.#words, Word.WANTED, wanted, prelaunch);
+  }
+
+  /** The leader has nothing more to do at rest: everybody goes on. */
   restart(): void {
     const words = this.#words;
     for (const vcpu of this.#vcpus) vcpu.requestExit(false);
     Atomics.store(words, Word.RESTING, 0);
-    Atomics.compareExchange(words, Word.REQUEST, Request.RESET, Request.NONE);
     Atomics.store(words, Word.ATTENTION, 0);
-    // An end that was asked for meanwhile stands. Whoever asks later than this looks calls for attention after the line above.
-    if (Atomics.load(words, Word.REQUEST) !== Request.NONE) Atomics.store(words, Word.ATTENTION, 1);
+    // What was asked for meanwhile stands. Whoever asks later than this looks calls for attention after the line above.
+    const wanted = Atomics.load(words, Word.REQUEST) !== Request.NONE || Atomics.load(words, Word.WANTED) !== 0;
+    if (wanted) Atomics.store(words, Word.ATTENTION, 1);
     Atomics.add(words, Word.EPOCH, 1);
     Atomics.notify(words, Word.EPOCH);
+  }
+
+  /** What is to be done now; `undefined` while the machine stands still as it should. */
+  #verdict(): Verdict | undefined {
+    const request = Atomics.load(this.#words, Word.REQUEST);
+    const cause = CAUSES[(request >> CAUSE_SHIFT) & KIND] as Cause;
+    switch (request & KIND) {
+      case Request.EXIT:
+        return { kind: "exit", status: request >> STATUS_SHIFT, cause };
+      case Request.FAILURE:
+        return { kind: "failure", message: this.#failureText() };
+      case Request.RESET:
+        return { kind: "reset", cause };
+    }
+    const wanted = RUN_STATES[Atomics.load(this.#words, Word.WANTED)] as StoppedState | "running";
+    if (wanted === "running") return { kind: "run" };
+    return wanted === this.state ? undefined : { kind: "stop", state: wanted };
   }
 
   /** Puts `request` in place of none or a reset; an end that was asked for before stays. */
   #claimEnd(request: number): void {
     for (;;) {
       const current = Atomics.load(this.#words, Word.REQUEST);
-      if (current !== Request.NONE && current !== Request.RESET) return;
+      if ((current & KIND) !== Request.NONE && (current & KIND) !== Request.RESET) return;
       if (Atomics.compareExchange(this.#words, Word.REQUEST, current, request) === current) return;
     }
   }
@@ -152,6 +226,12 @@ export class RunControl {
   #failureText(): string {
     const text = this.#failure.slice();
     return new TextDecoder().decode(text.subarray(0, text.indexOf(0)));
+  }
+
+  /** Has a leader at rest look again. */
+  #call(): void {
+    Atomics.add(this.#words, Word.CALLS, 1);
+    Atomics.notify(this.#words, Word.CALLS);
   }
 
   /**
@@ -165,5 +245,6 @@ export class RunControl {
       const thread = Atomics.load(this.#words, Word.THREADS + i);
       if (thread !== 0) kickThread(thread);
     });
+    this.#call();
   }
 }

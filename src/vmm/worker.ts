@@ -26,7 +26,7 @@ async function runTask(task: WorkerMessage): Promise<void> {
   try {
     const machine = new Machine(task.handle);
     control = machine.control;
-    if (task.role === "control") await runControlThread(machine);
+    if (task.role === "control") await runControlThread(machine, task.handle);
     else runVcpu(machine, task.index);
   } catch (error) {
     control.fail(describeError(error));

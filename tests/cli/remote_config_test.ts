@@ -46,6 +46,7 @@ Deno.test("an object serves the controller that it names, with its disks", () =>
     name: undefined,
     exitWithParent: false,
     objects: [{ id: "robj0", fd: 5, device: { driver: "lsi53c895a", id: "lsi0", disks: [disk] } }],
+    monitors: [],
   });
 });
 
@@ -334,10 +335,10 @@ Deno.test("a device process that a VMM starts reads its own configuration back",
   const anyDisks = fc.subarray([0, 3, 6, 8, 15]).chain((ids) => fc.tuple(...ids.map(anyDisk)));
   fc.assert(fc.property(anyDisks, fc.integer({ min: 3, max: 1000 }), (disks, fd) => {
     const device: ControllerConfig = { driver: "lsi53c895a", id: "lsi53c895a-0", disks };
-    const command = parseCommandLine(deviceProcessArguments(device, fd));
+    const command = parseCommandLine(deviceProcessArguments(device, { link: fd }));
     assertEquals(command, {
       kind: "remote",
-      config: { name: undefined, exitWithParent: true, objects: [{ id: "remote0", fd, device }] },
+      config: { name: undefined, exitWithParent: true, objects: [{ id: "remote0", fd, device }], monitors: [] },
     });
   }));
 });

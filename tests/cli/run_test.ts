@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { VERSION } from "../../src/cli/run.ts";
+import { VERSION } from "../../src/version.ts";
 import denoJson from "../../deno.json" with { type: "json" };
 
 interface Outcome {

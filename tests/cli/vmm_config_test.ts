@@ -22,6 +22,8 @@ Deno.test("a VM without options has one CPU, 128 MiB, and COM1 on stdio", () => 
     boot: { order: "cad", menu: false },
     rtcBase: "utc",
     noReboot: false,
+    startPaused: false,
+    monitors: [],
   });
 });
 
@@ -42,6 +44,8 @@ Deno.test("the options of a whole VM arrive", () => {
     boot: { order: "cd", menu: true },
     rtcBase: "localtime",
     noReboot: true,
+    startPaused: false,
+    monitors: [],
     firmwareFiles: [
       { name: "opt/org.test/a", source: { string: "x" } },
       { name: "opt/org.test/b", source: { file: "b.bin" } },
@@ -258,7 +262,10 @@ Deno.test("a character device has one user", () => {
     "-chardev null,id=c -serial chardev:c -serial chardev:c",
     "-serial: character device 'c' belongs to -serial already",
   );
-  refuses("-chardev null,id=c", "-chardev null,id=c: nothing uses it; expected for example -serial chardev:c");
+  refuses(
+    "-chardev null,id=c",
+    "-chardev null,id=c: nothing uses it; expected for example -serial chardev:c or -mon c,mode=control",
+  );
   refuses("-serial chardev:c", "-serial: no -chardev has the id 'c'");
   refuses("-chardev null,id=c -chardev null,id=c", "-chardev null,id=c: its id is taken already");
 });

@@ -10,7 +10,6 @@ import { leakingNothing } from "../support/leaks.ts";
 import { RecordingMachine } from "./support/fake_peer.ts";
 
 const CONTROLLER: ControllerConfig = { driver: "lsi53c895a", id: "lsi0", disks: [] };
-const LINK_FD = 3;
 
 /** Spawns a shell script in a device process's place. */
 function spawnScript(script: string, env: Record<string, string> = {}): DeviceProcess {
@@ -27,7 +26,7 @@ function readLink({ fd }: DeviceProcess): string {
 
 /** Closes the link and waits for the end. */
 function end(process: DeviceProcess) {
-  closeFd(process.fd);
+  [process.fd, process.control].forEach(closeFd);
   return reapDeviceProcess(process);
 }
 
@@ -35,7 +34,7 @@ Deno.test(
   "the process gets the controller's command line, and how it ended is told",
   leakingNothing(() => {
     const process = spawnScript('printf "%s\\n" "$@" >&3; exit 7');
-    assertEquals(readLink(process).trimEnd().split("\n"), deviceProcessArguments(CONTROLLER, LINK_FD));
+    assertEquals(readLink(process).trimEnd().split("\n"), deviceProcessArguments(CONTROLLER, { link: 3, control: 4 }));
     assertEquals(end(process), { code: 7 });
   }),
 );
@@ -52,11 +51,11 @@ Deno.test(
 );
 
 Deno.test(
-  "it has no other descriptor",
+  "it has no other descriptor but that for control",
   leakingNothing(() => {
     const process = spawnScript("exec ls /proc/self/fd >&3");
     // The last is ls's own, of the directory.
-    assertEquals(readLink(process).trimEnd().split("\n"), ["0", "1", "2", "3", "4"]);
+    assertEquals(readLink(process).trimEnd().split("\n"), ["0", "1", "2", "3", "4", "5"]);
     end(process);
   }),
 );

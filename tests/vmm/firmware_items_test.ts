@@ -23,6 +23,8 @@ const CONFIG: VmmConfig = {
   boot: { order: "cad", menu: false },
   rtcBase: "utc",
   noReboot: false,
+  startPaused: false,
+  monitors: [],
 };
 
 function build(changes: Partial<VmmConfig> = {}): FwCfgItems {

@@ -30,6 +30,8 @@ const CONFIG: VmmConfig = {
   boot: { order: "cad", menu: false },
   rtcBase: "utc",
   noReboot: false,
+  startPaused: false,
+  monitors: [],
 };
 
 /** Runs a test with the data that a machine's threads share. */
@@ -42,7 +44,8 @@ function withHandle(body: (handle: MachineHandle) => void, changes: Partial<VmmC
       body({
         ...{ config, vmFd: NO_VM, vcpuFds: [], vcpuMmapSize: 0x3000, ram: ram.handle, firmware: undefined },
         firmwareItems: buildFirmwareItems(config, ram.split, acpi),
-        ...{ proxies: [], consoles: { serial: [], debug: [] }, startedAt: 0, buffers: {} },
+        ...{ proxies: [], deviceControls: [], monitors: [], eventFd: -1 },
+        ...{ consoles: { serial: [], debug: [] }, startedAt: 0, buffers: {} },
       });
     } finally {
       closeFd(ram.handle.fd);
@@ -144,7 +147,7 @@ Deno.test(
     const machine = powerOn(handle);
     machine.ports.write(0x501, 1, 3);
     assertEquals(Atomics.load(machine.control.attention, 0), 1);
-    assertEquals(machine.control.lead(), { kind: "exit", status: 7 });
+    assertEquals(machine.control.lead(), { kind: "exit", status: 7, cause: "guest-shutdown" });
   }),
 );
 
@@ -153,7 +156,7 @@ Deno.test(
   withHandle((handle) => {
     const machine = powerOn(handle);
     machine.ports.write(Port.RESET_CONTROL, 1, 0x06);
-    assertEquals(machine.control.lead(), { kind: "reset" });
+    assertEquals(machine.control.lead(), { kind: "reset", cause: "guest-reset" });
   }),
 );
 

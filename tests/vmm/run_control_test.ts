@@ -21,7 +21,9 @@ Deno.test("after a restart nobody is called, and the next reset is another one",
   const { control, exits, attention } = build();
   for (let i = 0; i < 2; i++) {
     control.requestReset();
-    assertEquals(control.lead(), { kind: "reset" });
+    assertEquals(control.lead(), { kind: "reset", cause: "guest-reset" });
+    control.endReset();
+    assertEquals(control.lead(), { kind: "run" });
     control.restart();
     assertEquals([attention(), exits], [0, [false]]);
   }
@@ -31,11 +33,11 @@ Deno.test("an exit wins over a reset, whichever was asked for first", () => {
   const resetFirst = build().control;
   resetFirst.requestReset();
   resetFirst.requestExit(3);
-  assertEquals(resetFirst.lead(), { kind: "exit", status: 3 });
+  assertEquals(resetFirst.lead(), { kind: "exit", status: 3, cause: "guest-shutdown" });
   const exitFirst = build().control;
   exitFirst.requestExit(3);
   exitFirst.requestReset();
-  assertEquals(exitFirst.lead(), { kind: "exit", status: 3 });
+  assertEquals(exitFirst.lead(), { kind: "exit", status: 3, cause: "guest-shutdown" });
 });
 
 Deno.test("of several exits and failures the first counts", () => {
@@ -43,7 +45,7 @@ Deno.test("of several exits and failures the first counts", () => {
   exit.requestExit(255);
   exit.requestExit(1);
   exit.fail("too late");
-  assertEquals(exit.lead(), { kind: "exit", status: 255 });
+  assertEquals(exit.lead(), { kind: "exit", status: 255, cause: "guest-shutdown" });
   const failure = build().control;
   failure.fail("the host is out of memory");
   failure.fail("so is everybody");
@@ -61,17 +63,67 @@ Deno.test("a failure's text is cut off where the memory for it ends", () => {
 Deno.test("an end that is asked for during a reset is not forgotten by the restart", () => {
   const { control, attention } = build();
   control.requestReset();
-  assertEquals(control.lead(), { kind: "reset" });
+  assertEquals(control.lead(), { kind: "reset", cause: "guest-reset" });
   control.requestExit(7);
+  control.endReset();
   control.restart();
   assertEquals(attention(), 1);
-  assertEquals(control.lead(), { kind: "exit", status: 7 });
+  assertEquals(control.lead(), { kind: "exit", status: 7, cause: "guest-shutdown" });
 });
 
 Deno.test("one thread's request is another thread's verdict", () => {
   const { memory, control } = build(1);
   new RunControl(memory, [{ requestExit: () => {} }]).fail("said elsewhere");
   assertEquals(control.lead(), { kind: "failure", message: "said elsewhere" });
+});
+
+Deno.test("a machine that is stopped stands still until it is told to run, for the first reason given", () => {
+  const { control, attention } = build();
+  control.requestStop("paused");
+  control.requestStop("io-error");
+  assertEquals([attention(), control.state, control.settled], [1, "running", false]);
+  assertEquals(control.lead(), { kind: "stop", state: "paused" });
+  control.enter("paused");
+  assertEquals([control.state, control.settled], ["paused", true]);
+  control.requestRun();
+  assertEquals(control.lead(), { kind: "run" });
+  control.enter("running");
+  control.restart();
+  assertEquals([attention(), control.settled], [0, true]);
+});
+
+Deno.test("a machine that stands still is reset and ended when somebody asks, and stands still after a reset", () => {
+  const { control } = build();
+  control.requestStop("io-error");
+  assertEquals(control.lead(), { kind: "stop", state: "io-error" });
+  control.enter("io-error");
+  control.requestReset("host-qmp-system-reset");
+  assertEquals(control.lead(), { kind: "reset", cause: "host-qmp-system-reset" });
+  control.endReset();
+  assertEquals(control.lead(), { kind: "stop", state: "prelaunch" });
+  control.enter("prelaunch");
+  control.requestExit(0, "host-signal");
+  assertEquals(control.lead(), { kind: "exit", status: 0, cause: "host-signal" });
+});
+
+Deno.test("a stop that is asked for during a restart is not forgotten by it", () => {
+  const { control, attention } = build();
+  control.requestReset();
+  control.lead();
+  control.endReset();
+  assertEquals(control.lead(), { kind: "run" });
+  control.requestStop("paused");
+  control.restart();
+  assertEquals(attention(), 1);
+  assertEquals(control.lead(), { kind: "stop", state: "paused" });
+});
+
+Deno.test("a stop that is taken back before anybody came to rest changes nothing", () => {
+  const { control } = build();
+  control.requestStop("paused");
+  control.requestRun();
+  assertEquals(control.lead(), { kind: "run" });
+  assertEquals([control.state, control.settled], ["running", true]);
 });
 
 /** Words that {@linkcode FOLLOWER} shares with the test. */
@@ -134,7 +186,8 @@ Deno.test("the leader acts when all others rest, and they go on when it restarts
   for (let i = 1; i <= resets; i++) {
     awaitStarts(i * (cpus - 1));
     control.requestReset();
-    assertEquals(control.lead(), { kind: "reset" });
+    assertEquals(control.lead(), { kind: "reset", cause: "guest-reset" });
+    control.endReset();
     // Nobody runs while the leader acts.
     assertEquals(Atomics.load(shared, Shared.STARTS), i * (cpus - 1));
     if (i === resets) Atomics.store(shared, Shared.STOP, 1);
@@ -154,10 +207,13 @@ Deno.test("an exit is never lost, at whatever moment of a reset it comes", async
     // Other lengths of this wait make the exit meet other steps of the restart.
     for (let spin = 0; spin < round * 10; spin++) Atomics.load(shared, Shared.ROUND);
     const ended = control.lead().kind === "exit";
-    if (!ended) control.restart();
+    if (!ended) {
+      control.endReset();
+      control.restart();
+    }
     while (Atomics.load(shared, Shared.DONE) <= round);
     assertEquals(attention(), 1, `round ${round}: nobody is called any more`);
-    assertEquals(control.lead(), { kind: "exit", status: round % 100 });
+    assertEquals(control.lead(), { kind: "exit", status: round % 100, cause: "guest-shutdown" });
   });
   await ender;
 });

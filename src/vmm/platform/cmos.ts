@@ -111,6 +111,15 @@ export class Cmos implements BusDevice, TimedDevice {
     this.#settle();
   }
 
+  /**
+   * The machine goes on after it stood still. The time of day has gone on meanwhile: an alarm or an update that it has passed happens
+   * now.
+   */
+  resume(): void {
+    this.#catchUp();
+    this.#settle();
+  }
+
   /** Port 0x70 cannot be read. */
   read(offset: number, size: number): number {
     return readByteWise(offset, size, (port) => port === 1 ? this.#readByte(this.#state.index) : 0xff);
