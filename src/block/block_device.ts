@@ -38,6 +38,10 @@ export interface BlockDevice {
   discard(offset: number, length: number, done: BlockCompletion): void;
   /** The range reads as zeroes afterwards; with `unmap` it may give its space back. */
   writeZeroes(offset: number, length: number, unmap: boolean, done: BlockCompletion): void;
+  /**
+   * Writes one unit of {@linkcode discardGranularity}, or the last, shorter one, compressed. A format without compression has no such method.
+   */
+  writeCompressed?(offset: number, from: Uint8Array, done: BlockCompletion): void;
   /** Says what the first part of a range holds, without reading data. A device that cannot tell has no such method. */
   status?(offset: number, length: number, done: (error?: Error, extent?: Extent) => void): void;
   /**

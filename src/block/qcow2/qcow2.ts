@@ -13,6 +13,7 @@ import { openEngine } from "./open_engine.ts";
 import { readGuest } from "./read.ts";
 import { CorruptImageError } from "./state.ts";
 import { writeGuest, writeInPlace } from "./write.ts";
+import { CompressedWriter } from "./write_compressed.ts";
 import { discardGuest, zeroGuest } from "./zero.ts";
 
 /** How an image is opened. */
@@ -50,11 +51,13 @@ class Qcow2Image implements BlockDevice {
   readonly writeCache: boolean;
   readonly discardGranularity: number;
   readonly #engine: Engine;
+  readonly #compressed: CompressedWriter;
   #closed = false;
 
   constructor(engine: Engine, writeCache: boolean) {
     const { state } = engine;
     this.#engine = engine;
+    this.#compressed = new CompressedWriter(engine);
     this.size = state.size;
     this.readOnly = state.readOnly;
     this.writeCache = writeCache;
@@ -93,6 +96,17 @@ class Qcow2Image implements BlockDevice {
   write(offset: number, from: Uint8Array, fua: boolean, done: BlockCompletion): void {
     this.#check(offset, from.length);
     this.#change("write", offset, from.length, fua, done, () => this.#write(offset, from));
+  }
+
+  writeCompressed(offset: number, from: Uint8Array, done: BlockCompletion): void {
+    this.#check(offset, from.length);
+    const { clusterSize } = this.#engine.state;
+    const end = offset + from.length;
+    if (offset % clusterSize !== 0 || from.length > clusterSize || (end % clusterSize !== 0 && end !== this.size)) {
+      throw new RangeError(`${from.length} bytes at ${offset} are not one cluster of ${clusterSize} bytes`);
+    }
+    const work = () => this.#exclusively(offset, from.length, this.#compressed.write(offset, from));
+    this.#change("write", offset, from.length, false, done, work);
   }
 
   discard(offset: number, length: number, done: BlockCompletion): void {

@@ -203,6 +203,14 @@ export class Refcounts {
     this.blocks.setDirty(block);
   }
 
+  /** Adds a reference to a cluster that is in use. @returns whether a refcount can tell of one more; if not, nothing changes. */
+  *acquire(cluster: number): Coroutine<boolean> {
+    const count = yield* this.get(cluster);
+    if (count === 0 || count >= this.#codec.max) return false;
+    yield* this.#set(cluster, count + 1);
+    return true;
+  }
+
   /** Gives one reference to a cluster back. @returns whether it was the last. */
   *release(cluster: number): Coroutine<boolean> {
     const count = yield* this.get(cluster);
