@@ -33,7 +33,9 @@ import {
   type ScsiDiskOptions,
 } from "./disk_model.ts";
 import { unmap, writeSame } from "./disk_provisioning.ts";
-import { read, verify, write, writeAndVerify } from "./disk_transfer.ts";
+import { read } from "./disk_read.ts";
+import { verify, writeAndVerify } from "./disk_verify.ts";
+import { write } from "./disk_write.ts";
 import { inquiry } from "./inquiry.ts";
 import { modeSelect, modeSense } from "./mode_pages.ts";
 import type { ScsiInitiator, ScsiRequest, TaskAttributeCode } from "./scsi.ts";
@@ -117,8 +119,8 @@ export class ScsiDisk implements LogicalUnit {
    * @throws {RangeError | TypeError} naming the option that is wrong.
    */
   constructor(drive: BlockDevice, options: ScsiDiskOptions = {}) {
-    const { queueDepth, ...identity } = checkOptions(drive, options);
-    this.#model = { ...identity, drive, state: DiskState.allocate(), buffers: new ChunkPool() };
+    const { queueDepth, allocate, ...identity } = checkOptions(drive, options);
+    this.#model = { ...identity, drive, state: DiskState.allocate(), buffers: new ChunkPool({ allocate }) };
     this.#tasks = new TaskSet({ execute: (task) => this.#execute(task), depth: queueDepth });
     this.reset();
   }

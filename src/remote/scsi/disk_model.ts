@@ -6,7 +6,7 @@
 import { defineState } from "../../device/state.ts";
 import type { BlockDevice } from "../../block/block_device.ts";
 import type { BlockRange } from "./cdb.ts";
-import type { ChunkPool } from "./chunk_pool.ts";
+import type { ChunkPool, ChunkPoolOptions } from "./chunk_pool.ts";
 import type { Wait } from "../../block/coroutine.ts";
 import { type BlockErrorOptions, BlockErrors, blockErrorSense, type BlockOperation } from "./block_errors.ts";
 import type { Steps } from "./steps.ts";
@@ -33,8 +33,14 @@ export interface ScsiDiskOptions extends BlockErrorOptions {
   readonly wwn?: bigint;
   /** Revolutions a minute as VPD page 0xb1 has it; 1 is solid state, 0 says nothing. @default {0} */
   readonly rotationRate?: number;
-  /** How many commands may be in progress. Each holds at most 256 KiB. @default {64} */
+  /**
+   * How many commands may be in progress. Each holds at most 256 KiB, and all together another 16 MiB to read ahead and to write behind.
+   *
+   * @default {64}
+   */
   readonly queueDepth?: number;
+  /** Makes the buffers for data; see {@linkcode ChunkPoolOptions.allocate}. */
+  readonly allocate?: ChunkPoolOptions["allocate"];
 }
 
 /** What the guest may change; back to the defaults at reset. */
@@ -106,7 +112,10 @@ function within(name: string, value: number, least: number, most: number): numbe
 }
 
 /** Checked options, all defaults filled in; the identity of a disk. */
-export type DiskIdentity = Omit<DiskModel, "drive" | "state" | "buffers"> & { readonly queueDepth: number };
+export type DiskIdentity = Omit<DiskModel, "drive" | "state" | "buffers"> & {
+  readonly queueDepth: number;
+  readonly allocate: ChunkPoolOptions["allocate"];
+};
 
 /**
  * Checks a disk's options against its image.
@@ -135,6 +144,7 @@ export function checkOptions(drive: BlockDevice, options: ScsiDiskOptions): Disk
     wwn,
     rotationRate: within("rotation_rate", options.rotationRate ?? 0, 0, 0xffff),
     queueDepth: within("queue depth", options.queueDepth ?? 64, 1, 256),
+    allocate: options.allocate,
     errors: new BlockErrors(options),
   };
 }

@@ -87,7 +87,8 @@ function* writeZeroes(disk: DiskModel, { lba, blocks }: BlockRange, mayUnmap: bo
 }
 
 function* writePattern(disk: DiskModel, { lba, blocks }: BlockRange, block: Uint8Array): Steps<Outcome> {
-  const buffer = disk.buffers.take(blocks * disk.blockSize);
+  const lent = disk.buffers.take(blocks * disk.blockSize);
+  const { buffer } = lent;
   try {
     for (let at = 0; at < buffer.length; at += block.length) buffer.set(block.subarray(0, buffer.length - at), at);
     const most = Math.floor(buffer.length / disk.blockSize);
@@ -104,6 +105,6 @@ function* writePattern(disk: DiskModel, { lba, blocks }: BlockRange, block: Uint
     }
     return undefined;
   } finally {
-    disk.buffers.give(buffer);
+    disk.buffers.give(lent);
   }
 }

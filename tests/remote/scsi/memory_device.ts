@@ -1,4 +1,4 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert } from "@std/assert";
 import type { BlockCompletion, BlockDevice } from "../../../src/block/block_device.ts";
 
 /** A request that the device has carried out: `write+fua 512 @ 1024`. */
@@ -23,8 +23,10 @@ export class MemoryDevice implements BlockDevice {
   /** Every request, in the order of submission. */
   readonly trace: Trace[] = [];
   closed = false;
-  /** The next requests of a kind fail with these. */
-  readonly failures: { readonly operation: string; readonly error: Error }[] = [];
+  /** The next requests of a kind, and where an offset is given only those that begin there, fail with these. */
+  readonly failures: { readonly operation: string; readonly offset?: number; readonly error: Error }[] = [];
+  /** Completed writes, in that order, and whether each is on stable storage. */
+  readonly #writes: { readonly offset: number; readonly data: Uint8Array; stable: boolean }[] = [];
   readonly #pending: (() => void)[] = [];
 
   constructor(size: number, options: MemoryDeviceOptions = {}) {
@@ -35,14 +37,21 @@ export class MemoryDevice implements BlockDevice {
     this.deferred = options.deferred ?? false;
   }
 
+  /** What a power failure leaves of an image that was all zeroes. */
+  get stable(): Uint8Array {
+    const image = new Uint8Array(this.size);
+    for (const { offset, data, stable } of this.#writes) if (stable) image.set(data, offset);
+    return image;
+  }
+
   /** Requests that wait for {@linkcode complete}. */
   get pending(): number {
     return this.#pending.length;
   }
 
-  /** Completes the oldest waiting request. */
-  complete(): void {
-    const request = this.#pending.shift();
+  /** Completes a waiting request: the oldest, or another by its place in the queue. */
+  complete(place = 0): void {
+    const [request] = this.#pending.splice(place, 1);
     assert(request !== undefined, "nothing is in flight");
     request!();
   }
@@ -52,10 +61,10 @@ export class MemoryDevice implements BlockDevice {
     while (this.#pending.length > 0) this.complete();
   }
 
-  /** The next request of this kind fails. */
-  fail(operation: string, code: string): void {
+  /** The next request of this kind, where an offset is given the next that begins there, fails. */
+  fail(operation: string, code: string, offset?: number): void {
     const cause = Object.assign(new Error(code), { code });
-    this.failures.push({ operation, error: new Error(`Cannot ${operation} the image`, { cause }) });
+    this.failures.push({ operation, offset, error: new Error(`Cannot ${operation} the image`, { cause }) });
   }
 
   read(offset: number, into: Uint8Array, done: BlockCompletion): void {
@@ -68,13 +77,19 @@ export class MemoryDevice implements BlockDevice {
     assert(!this.readOnly, "a write reached a read-only image");
     const submitted = from.slice();
     this.#submit("write", `write${fua ? "+fua" : ""} ${from.length} @ ${offset}`, offset, from.length, done, () => {
-      assertEquals(from, submitted, "the buffer changed while the request was in flight");
+      // (assertEquals is slow on long buffers that are equal, which they are.)
+      if (!same(from, submitted)) throw new Error("the buffer changed while the request was in flight");
       this.bytes.set(from, offset);
+      this.#writes.push({ offset, data: submitted, stable: fua || !this.writeCache });
     });
   }
 
+  /** Only what was completed when the flush was submitted is stable afterwards. */
   flush(done: BlockCompletion): void {
-    this.#submit("flush", "flush", 0, 0, done, () => {});
+    const covered = this.#writes.length;
+    this.#submit("flush", "flush", 0, 0, done, () => {
+      for (const write of this.#writes.slice(0, covered)) write.stable = true;
+    });
   }
 
   discard(offset: number, length: number, done: BlockCompletion): void {
@@ -88,6 +103,7 @@ export class MemoryDevice implements BlockDevice {
     assert(!this.readOnly, "zeroes reached a read-only image");
     this.#submit("write", `zero${unmap ? "+unmap" : ""} ${length} @ ${offset}`, offset, length, done, () => {
       this.bytes.fill(0, offset, offset + length);
+      this.#writes.push({ offset, data: new Uint8Array(length), stable: !this.writeCache });
     });
   }
 
@@ -108,7 +124,9 @@ export class MemoryDevice implements BlockDevice {
     assert(Number.isSafeInteger(offset) && offset >= 0 && length >= 0 && offset + length <= this.size, trace);
     assert(offset % 512 === 0 && length % 512 === 0, trace);
     this.trace.push(trace);
-    const failure = this.failures.findIndex((planned) => planned.operation === operation);
+    const failure = this.failures.findIndex((planned) =>
+      planned.operation === operation && (planned.offset ?? offset) === offset
+    );
     const error = failure < 0 ? undefined : this.failures.splice(failure, 1)[0].error;
     const finish = () => {
       if (error === undefined) work();
@@ -117,4 +135,8 @@ export class MemoryDevice implements BlockDevice {
     if (this.deferred) this.#pending.push(finish);
     else finish();
   }
+}
+
+function same(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, i) => byte === b[i]);
 }
