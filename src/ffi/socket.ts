@@ -65,15 +65,15 @@ export class MessageSocket {
   readonly #header = new DataView(new ArrayBuffer(56));
   readonly #vector = new DataView(new ArrayBuffer(16)); // struct iovec: base @0, len @8
   readonly #control = new DataView(new ArrayBuffer(CMSG_HEADER + 4 * SCM_MAX_FD + 4));
-  readonly #controlAddress: bigint;
+  readonly #controlAddress: number;
   #buffer: ArrayBufferLike | undefined;
-  #bufferAddress = 0n;
+  #bufferAddress = 0;
 
   /** @param fd A UNIX stream socket. */
   constructor(readonly fd: number) {
-    this.#controlAddress = addressOf(this.#control);
-    this.#header.setBigUint64(16, addressOf(this.#vector), true);
-    this.#header.setBigUint64(24, 1n, true);
+    this.#controlAddress = Number(addressOf(this.#control));
+    setAddress(this.#header, 16, Number(addressOf(this.#vector)));
+    this.#header.setUint32(24, 1, true);
   }
 
   /**
@@ -85,8 +85,8 @@ export class MessageSocket {
   receive(into: Uint8Array<ArrayBuffer>, offset: number, length: number, wait: boolean): number {
     this.descriptors.length = 0;
     this.#point(into, offset, length);
-    this.#header.setBigUint64(32, this.#controlAddress, true);
-    this.#header.setBigUint64(40, BigInt(this.#control.byteLength), true);
+    setAddress(this.#header, 32, this.#controlAddress);
+    this.#header.setUint32(40, this.#control.byteLength, true);
     const flags = MSG_CMSG_CLOEXEC | (wait ? 0 : MSG_DONTWAIT);
     const received = syscalls().recvmsg(this.fd, this.#header, flags);
     if (received < 0) return this.#notReady("recvmsg", received);
@@ -121,19 +121,20 @@ export class MessageSocket {
     }
     if (this.#buffer !== buffer.buffer) {
       this.#buffer = buffer.buffer;
-      this.#bufferAddress = addressOf(buffer) - BigInt(buffer.byteOffset);
+      this.#bufferAddress = Number(addressOf(buffer)) - buffer.byteOffset;
     }
-    this.#vector.setBigUint64(0, this.#bufferAddress + BigInt(buffer.byteOffset + offset), true);
-    this.#vector.setBigUint64(8, BigInt(length), true);
+    setAddress(this.#vector, 0, this.#bufferAddress + buffer.byteOffset + offset);
+    this.#vector.setUint32(8, length, true);
   }
 
   #placeDescriptors(descriptors: readonly number[]): void {
     if (descriptors.length > SCM_MAX_FD) throw new RangeError(`${descriptors.length} descriptors in one message`);
     const length = descriptors.length === 0 ? 0 : CMSG_HEADER + 4 * descriptors.length;
-    this.#header.setBigUint64(32, length === 0 ? 0n : this.#controlAddress, true);
-    this.#header.setBigUint64(40, BigInt(Math.ceil(length / 8) * 8), true);
+    setAddress(this.#header, 32, length === 0 ? 0 : this.#controlAddress);
+    this.#header.setUint32(40, Math.ceil(length / 8) * 8, true);
     if (length === 0) return;
-    this.#control.setBigUint64(0, BigInt(length), true);
+    this.#control.setUint32(0, length, true);
+    this.#control.setUint32(4, 0, true);
     this.#control.setInt32(8, SOL_SOCKET, true);
     this.#control.setInt32(12, SCM_RIGHTS, true);
     descriptors.forEach((fd, i) => this.#control.setInt32(CMSG_HEADER + 4 * i, fd, true));
@@ -158,6 +159,12 @@ export class MessageSocket {
     if (result === -Errno.EAGAIN || result === -Errno.EINTR) return WOULD_BLOCK;
     throw new SyscallError(`${call}(${this.fd})`, -result);
   }
+}
+
+/** Writes a pointer, which lies below 2^47, in halves: a BigInt would be garbage that each message leaves behind. */
+function setAddress(structure: DataView, at: number, address: number): void {
+  structure.setUint32(at, address, true);
+  structure.setUint32(at + 4, address / 0x100000000, true);
 }
 
 /** Closes descriptors that were received and are not wanted. */
