@@ -360,7 +360,10 @@ for (const compression of ["zlib", "zstd"]) {
     `clusters that qemu-img compressed are read (${compression})`,
     inFolder((folder) => {
       for (const clusterSize of ["4k", "64k", "2M"]) {
-        const plain = Uint8Array.from({ length: 5 * 1024 * 1024 + 512 }, (_, i) => i % 97 < 60 ? i >> 12 : i * (i >> 9) >> 7);
+        const plain = Uint8Array.from(
+          { length: 5 * 1024 * 1024 + 512 },
+          (_, i) => i % 97 < 60 ? i >> 12 : i * (i >> 9) >> 7,
+        );
         folder.write("plain.img", plain);
         const options = `compression_type=${compression},cluster_size=${clusterSize}`;
         runTool(
@@ -374,7 +377,7 @@ for (const compression of ["zlib", "zstd"]) {
           folder.at("plain.img"),
           folder.at("c.qcow2"),
         );
-        assert(Deno.statSync(folder.at("c.qcow2")).size < plain.length);
+        assert(runTool("qemu-img", "check", folder.at("c.qcow2")).includes("100.00% compressed clusters"));
         assertEquals(folder.contents("c.qcow2"), plain);
       }
     }),
