@@ -4,11 +4,10 @@
  * @module
  */
 import { errorChain } from "../error_chain.ts";
-import { CACHE_POLICIES, type DriveConfig, type ScsiDiskConfig } from "../options/storage.ts";
+import type { DriveConfig, ScsiDiskConfig } from "../options/storage.ts";
 import { runToEnd, type Wait, waitFor } from "../block/coroutine.ts";
 import type { BlockDevice } from "../block/block_device.ts";
-import { openHostFile } from "../block/open_host_file.ts";
-import { openRaw } from "../block/raw.ts";
+import { type OpenedImage, openImage } from "../block/open_image.ts";
 import type { DeviceResources } from "./devices.ts";
 import type { EventLoop } from "../event_loop.ts";
 import { ParallelScsiBus } from "./scsi/bus.ts";
@@ -27,17 +26,18 @@ export function openScsiBus(disks: readonly ScsiDiskConfig[], resources: DeviceR
     closeBus(bus, drives, resources.loop);
   });
   for (const disk of disks) {
-    const drive = openDrive(disk.drive, resources.loop);
-    drives.set(disk.drive.id, drive);
-    bus.attach(disk.scsiId, disk.lun, makeDisk(disk, drive, resources));
+    const image = openDrive(disk.drive, resources);
+    drives.set(disk.drive.id, image.device);
+    bus.attach(disk.scsiId, disk.lun, makeDisk(disk, image, resources));
   }
   return bus;
 }
 
 /** @throws {Error} when the image is too small for the disk, or a property is one that no disk can have. */
-function makeDisk(disk: ScsiDiskConfig, drive: BlockDevice, { host, runState }: DeviceResources): ScsiDisk {
+function makeDisk(disk: ScsiDiskConfig, image: OpenedImage, { host, runState }: DeviceResources): ScsiDisk {
   const { id, file } = disk.drive;
-  const errors = runState.addDrive({ disk, drive, format: disk.drive.format ?? "raw", backingDepth: 0 });
+  const { device: drive, format, backingDepth } = image;
+  const errors = runState.addDrive({ disk, drive, format, backingDepth });
   try {
     return new ScsiDisk(drive, {
       logicalBlockSize: disk.logicalBlockSize,
@@ -64,10 +64,11 @@ function makeDisk(disk: ScsiDiskConfig, drive: BlockDevice, { host, runState }: 
   }
 }
 
-function openDrive({ id, file, readOnly, cache, aio, discard }: DriveConfig, loop: EventLoop): BlockDevice {
+function openDrive(config: DriveConfig, { host, loop }: DeviceResources): OpenedImage {
+  const { id, file, format, readOnly, snapshot, cache, discard, aio } = config;
+  const warn = (line: string) => host.warnOnce(`drive ${id}: ${line}`);
   try {
-    const host = openHostFile(file, { loop, readOnly, cache, aio });
-    return openRaw(host, { writeCache: CACHE_POLICIES[cache].writeCache, discard });
+    return openImage(file, { loop, format, readOnly, snapshot, cache, discard, aio, warn });
   } catch (error) {
     throw new Error(`drive ${id}`, { cause: error });
   }
