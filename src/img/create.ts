@@ -4,13 +4,14 @@
  * @module
  */
 import { type Coroutine, runToEnd } from "../block/coroutine.ts";
+import { folderOf, resolveImageName } from "../block/image_names.ts";
 import { EventLoop } from "../event_loop.ts";
 import { OptionError } from "../options/option_error.ts";
 import { print } from "../print.ts";
 import type { ImgArguments } from "./arguments.ts";
 import type { Format } from "./command_table.ts";
 import { formattingLine, type ImageFormat, parseFormatOptions } from "./format_options.ts";
-import { besideImage, openImageFile, virtualSize } from "./image_file.ts";
+import { openImageFile, virtualSize } from "./image_file.ts";
 import { Interruptible } from "./interrupt.ts";
 import { NewImage, type NewImageOptions } from "./new_image.ts";
 import { startProgress } from "./progress_line.ts";
@@ -18,7 +19,7 @@ import { startProgress } from "./progress_line.ts";
 const SECTOR = 512;
 
 /** The backing file that the options name. */
-interface Backing {
+export interface Backing {
   readonly name: string;
   readonly format: Format;
 }
@@ -58,7 +59,7 @@ export function withBacking(
 
 /** The size of the disk in a backing file, which has to be there. */
 function* backingSize(image: string, { name, format }: Backing, loop: EventLoop): Coroutine<number> {
-  const backing = yield* openImageFile(besideImage(image, name), format, { loop, readOnly: true });
+  const backing = yield* openImageFile(resolveImageName(name, folderOf(image)), format, { loop, readOnly: true });
   backing.file.close();
   return virtualSize(backing);
 }

@@ -117,7 +117,9 @@ export function formattingLine(file: string, { format, options }: ImageFormat, s
   const order = format === "raw" ? ["size", "preallocation"] : TOLD;
   const told = order.filter((name) => values[name] !== undefined).map((name) => {
     const { type } = properties[name] as PropertySpec;
-    return `${name}=${name === "size" || name === "cluster_size" ? values[name] : type.format(values[name])}`;
+    const bytes = name === "size" || name === "cluster_size";
+    const value = bytes ? String(values[name]) : type.format(values[name]).replaceAll(",", ",,");
+    return `${name}=${value}`;
   });
   return printable(`Formatting '${file}', fmt=${format} ${told.join(" ")}`);
 }

@@ -6,9 +6,8 @@
 import type { Coroutine } from "../block/coroutine.ts";
 import type { EventLoop } from "../event_loop.ts";
 import { closeFd, fileStatus, openFile, OpenFlags } from "../ffi/file.ts";
-import { quote } from "../options/option_error.ts";
-import { type Format, FORMATS } from "./command_table.ts";
-import { openImageFile } from "./image_file.ts";
+import type { Format } from "./command_table.ts";
+import { knownFormat, openImageFile } from "./image_file.ts";
 import { describeImage, type ImageInfo } from "./image_info.ts";
 
 /** Longest chain of backing files that is followed. */
@@ -43,28 +42,20 @@ export function* lookAt(path: string, format: Format | undefined, options: LookO
   }
 }
 
-/** The format of a backing file by its name in the overlay; `undefined` where the overlay has none. */
-function backingFormat({ filename, "backing-filename-format": name }: ImageInfo): Format | undefined {
-  const format = FORMATS.find((format) => format === name);
-  if (format === undefined && name !== undefined) {
-    throw new Error(`Cannot open the backing file of ${filename}: its format ${quote(name)} is not supported`);
-  }
-  return format;
-}
-
 /** Describes an image and the images below it. */
 export function* lookAtChain(path: string, format: Format | undefined, options: LookOptions): Coroutine<ImageInfo[]> {
   const chain: ImageInfo[] = [yield* lookAt(path, format, options)];
   for (;;) {
     const top = chain[chain.length - 1];
     const next = top["full-backing-filename"];
-    if (next === undefined) return chain;
+    if (top["backing-filename"] === undefined) return chain;
+    if (next === undefined) throw new Error(`Cannot open the backing file of ${top.filename}: its name is no path`);
     if (chain.some(({ filename }) => filename === next)) {
       throw new Error(`Cannot open ${path}: its chain of backing files leads back to ${next}`);
     }
     if (chain.length === LONGEST_CHAIN) {
       throw new Error(`Cannot open ${path}: its chain of backing files is longer than ${LONGEST_CHAIN}`);
     }
-    chain.push(yield* lookAt(next, backingFormat(top), options));
+    chain.push(yield* lookAt(next, knownFormat(top.filename, top["backing-filename-format"]), options));
   }
 }

@@ -3,14 +3,13 @@
  *
  * @module
  */
-import { type Coroutine, waitFor } from "../block/coroutine.ts";
+import type { Coroutine } from "../block/coroutine.ts";
 import type { HostFile } from "../block/host_file.ts";
 import { type HostFileOptions, openHostFile } from "../block/open_host_file.ts";
-import { isQcow2, type Qcow2Header, readHeader } from "../block/qcow2/header.ts";
-import type { Format } from "./command_table.ts";
-
-/** Where the magic number and the version of a qcow2 image end. */
-const PROBED = 8;
+import { probeFormat } from "../block/probe.ts";
+import { type Qcow2Header, readHeader } from "../block/qcow2/header.ts";
+import { quote } from "../options/option_error.ts";
+import { type Format, FORMATS } from "./command_table.ts";
 
 const SECTOR = 512;
 
@@ -32,7 +31,7 @@ export function* openImageFile(
 ): Coroutine<ImageFile> {
   const file = openHostFile(path, options);
   try {
-    const actual = format ?? (yield* probe(file));
+    const actual = format ?? (yield* probeFormat(file));
     return actual === "raw" ? { file, format: actual } : { file, format: actual, header: yield* readHeader(file) };
   } catch (error) {
     file.close();
@@ -40,18 +39,18 @@ export function* openImageFile(
   }
 }
 
-function* probe(file: HostFile): Coroutine<Format> {
-  const start = new Uint8Array(PROBED);
-  yield* waitFor((done) => file.read(0, start, done));
-  return isQcow2(start) ? "qcow2" : "raw";
-}
-
 /** Size of the disk that an image holds, in bytes. */
 export function virtualSize(image: ImageFile): number {
   return image.format === "raw" ? Math.ceil(image.file.size / SECTOR) * SECTOR : image.header.size;
 }
 
-/** The path of a file that an image names: relative to the image's folder, as QEMU has it. */
-export function besideImage(image: string, name: string): string {
-  return name.startsWith("/") ? name : image.slice(0, image.lastIndexOf("/") + 1) + name;
+/**
+ * The format that an image names for its backing file; `undefined` where it names none.
+ *
+ * @throws {Error} for one that is not supported.
+ */
+export function knownFormat(image: string, name: string | undefined): Format | undefined {
+  const format = FORMATS.find((format) => format === name);
+  if (name === undefined || format !== undefined) return format;
+  throw new Error(`Cannot open the backing file of ${image}: its format ${quote(name)} is not supported`);
 }

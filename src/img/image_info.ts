@@ -4,6 +4,7 @@
  * @module
  */
 import type { Coroutine } from "../block/coroutine.ts";
+import { folderOf, resolveImageName } from "../block/image_names.ts";
 import { type BitmapInfo, readBitmapDirectory } from "../block/qcow2/bitmaps.ts";
 import {
   Autoclear,
@@ -15,7 +16,7 @@ import {
 } from "../block/qcow2/header.ts";
 import { readSnapshotTable, type Snapshot } from "../block/qcow2/snapshots.ts";
 import type { Format } from "./command_table.ts";
-import { besideImage, type ImageFile, virtualSize } from "./image_file.ts";
+import { type ImageFile, virtualSize } from "./image_file.ts";
 
 /** An internal snapshot. Sizes are bytes. */
 export interface SnapshotInfo {
@@ -78,11 +79,20 @@ export function* describeImage(image: ImageFile, filename: string, actualSize: n
     "dirty-flag": hasFeature(header.incompatibleFeatures, Incompatible.DIRTY),
     "cluster-size": 2 ** header.clusterBits,
     "backing-filename": backing,
-    "full-backing-filename": backing === undefined ? undefined : besideImage(filename, backing),
+    "full-backing-filename": backing === undefined ? undefined : fullName(filename, backing),
     "backing-filename-format": backing === undefined ? undefined : header.backingFormat,
     snapshots: snapshots.length > 0 ? snapshots.map(snapshotInfo) : undefined,
     "format-specific": { type: "qcow2", data: specificInfo(header, bitmaps) },
   };
+}
+
+/** The path of a backing file; `undefined` for a name that stands for none. */
+function fullName(image: string, name: string): string | undefined {
+  try {
+    return resolveImageName(name, folderOf(image));
+  } catch {
+    return undefined;
+  }
 }
 
 function snapshotInfo(snapshot: Snapshot): SnapshotInfo {

@@ -28,7 +28,11 @@ export function infoText(info: ImageInfo): string {
 function backingLines(info: ImageInfo): string[] {
   const { "backing-filename": name, "full-backing-filename": full, "backing-filename-format": format } = info;
   if (name === undefined) return [];
-  const actual = full === name || full === undefined ? "" : ` (actual path: ${printable(full)})`;
+  const actual = full === name
+    ? ""
+    : full === undefined
+    ? " (cannot determine actual path)"
+    : ` (actual path: ${printable(full)})`;
   const lines = [`backing file: ${printable(name)}${actual}`];
   if (format !== undefined) lines.push(`backing file format: ${printable(format)}`);
   return lines;

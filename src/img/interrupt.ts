@@ -8,16 +8,7 @@
  */
 import { type Coroutine, run, type Wait } from "../block/coroutine.ts";
 import type { EventLoop } from "../event_loop.ts";
-
-/** The work was ended by a signal. */
-export class Interrupted extends Error {
-  override readonly name = "Interrupted";
-
-  /** @param status The exit status that tells a shell so: 128 and the signal's number. */
-  constructor(readonly status: number) {
-    super("interrupted");
-  }
-}
+import { Interrupted } from "./interrupted.ts";
 
 /** Signals by which people and systems end programs; their numbers are in asm-generic/signal.h. */
 const SIGNALS = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 } as const;

@@ -5,12 +5,16 @@
  */
 import { type ImgArguments, parseImgArguments } from "./arguments.ts";
 import type { CommandName } from "./command_table.ts";
+import { Interrupted } from "./interrupted.ts";
 import { print } from "../print.ts";
 
 /** Each sub-command's module is loaded when it is asked for. */
-const RUNNERS: { readonly [N in CommandName]?: (args: ImgArguments<N>) => Promise<number> } = {
+const RUNNERS: { readonly [N in CommandName]: (args: ImgArguments<N>) => Promise<number> } = {
   create: async (args) => await (await import("./create.ts")).runCreate(args),
   info: async (args) => (await import("./info.ts")).runInfo(args),
+  check: async (args) => (await import("./check.ts")).runCheck(args),
+  convert: async (args) => await (await import("./convert.ts")).runConvert(args),
+  resize: async (args) => (await import("./resize.ts")).runResize(args),
 };
 
 /**
@@ -31,6 +35,10 @@ export async function runImg(argv: readonly string[]): Promise<number> {
     print(imgHelp(request.command), argv.length === 0 ? Deno.stderr : Deno.stdout);
     return argv.length === 0 ? 1 : 0;
   }
-  if (RUNNERS[request.name] === undefined) throw new Error(`${request.name} is not there yet`);
-  return await (RUNNERS[request.name] as (args: ImgArguments<CommandName>) => Promise<number>)(request.args);
+  try {
+    return await (RUNNERS[request.name] as (args: ImgArguments<CommandName>) => Promise<number>)(request.args);
+  } catch (error) {
+    if (error instanceof Interrupted) return error.status;
+    throw error;
+  }
 }
