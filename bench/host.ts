@@ -3,21 +3,8 @@
  *
  * @module
  */
-import { closeFd, openFile, OpenFlags, readFd } from "../src/ffi/file.ts";
+import { readProc } from "../tests/support/process_tree.ts";
 import { runTool } from "../tests/support/tool.ts";
-
-/** A file below /proc, whose size is not known before it is read. */
-function readProc(path: string): string {
-  const fd = openFile(path, OpenFlags.O_RDONLY);
-  try {
-    const piece = new Uint8Array(65536);
-    let text = "";
-    for (let length; (length = readFd(fd, piece)) > 0;) text += new TextDecoder().decode(piece.subarray(0, length));
-    return text;
-  } finally {
-    closeFd(fd);
-  }
-}
 
 /** CPU, memory, kernel, file system of `folder`, versions. */
 export function describeHost(folder: string): string {

@@ -1,8 +1,8 @@
 /**
  * `deno task bench`: the disk over the link without a guest, splitvm's device process beside stock QEMU's.
  *
- * Each measurement has a device process of its own. The competitors of a row take turns, the first one another in each repetition, so that
- * what else the machine does hits all of them alike.
+ * Each repetition starts device processes of its own. The competitors take turns, the first one another in each repetition, so that what else
+ * the machine does hits all of them alike.
  *
  * @module
  */
@@ -12,16 +12,19 @@ import { EXECUTABLE } from "../tests/support/machines.ts";
 import { built, program, QEMU, type Requirement } from "../tests/support/requirements.ts";
 import { describeHost } from "./host.ts";
 import { forget, type Format, type Image, makeImages, remember } from "./images.ts";
+import { allPlacements, type Placement } from "./placement.ts";
 import { allRows, type Row, rowLabels, subjectsOf } from "./plan.ts";
 import { markdownTable, replaceResults } from "./report.ts";
 import { Results } from "./results.ts";
 import { Session, type Subject } from "./session.ts";
+import { warmUp } from "./workloads.ts";
 
 const USAGE = `Usage: deno task bench [options]
 
   --filter=TEXT   only rows whose operation, image and cache match this regular expression
-  --runs=N        repetitions; the median counts (default 5)
+  --runs=N        repetitions; the median counts (default 3)
   --seconds=S     how long each measurement takes (default 0.5)
+  --cpus=1|2      driver and device process on one CPU, or on different ones (default both)
   --size=MIB      size of the images (default 1024)
   --source        measure splitvm from source, not dist/splitvm
   --json          print JSON instead of a table
@@ -38,6 +41,7 @@ interface Options {
   readonly seconds: number;
   /** Bytes. */
   readonly size: number;
+  readonly placements: readonly Placement[];
   readonly source: boolean;
   readonly json: boolean;
   readonly writeDocs: boolean;
@@ -45,9 +49,9 @@ interface Options {
 
 function parseOptions(args: readonly string[]): Options {
   const given = parseArgs([...args], {
-    string: ["filter", "runs", "seconds", "size"],
+    string: ["filter", "runs", "seconds", "size", "cpus"],
     boolean: ["source", "json", "write-docs", "help"],
-    default: { filter: "", runs: "5", seconds: "0.5", size: "1024" },
+    default: { filter: "", runs: "3", seconds: "0.5", size: "1024" },
     unknown(argument: string) {
       throw new Error(`unknown argument ${argument}\n\n${USAGE}`);
     },
@@ -61,6 +65,7 @@ function parseOptions(args: readonly string[]): Options {
     runs: positive("runs", given.runs, true),
     seconds: positive("seconds", given.seconds, false),
     size: positive("size", given.size, true) * 1024 * 1024,
+    placements: choosePlacements(given.cpus),
     source: given.source,
     json: given.json,
     writeDocs: given["write-docs"],
@@ -75,9 +80,19 @@ function positive(name: string, text: string, whole: boolean): number {
   return value;
 }
 
+function choosePlacements(cpus: string | undefined): readonly Placement[] {
+  const possible = allPlacements();
+  if (cpus === undefined) return possible;
+  const chosen = possible.filter(({ name }) => name === cpus);
+  if (chosen.length === 0) {
+    throw new Error(`--cpus takes ${possible.map(({ name }) => name).join(" or ")}, not ${cpus}`);
+  }
+  return chosen;
+}
+
 /** What has to be there. */
 function checkRequirements(source: boolean): void {
-  const tools = [program("qemu-img", "qemu-utils"), program("dd", "coreutils")];
+  const tools = [program("qemu-img", "qemu-utils"), program("dd", "coreutils"), program("taskset", "util-linux")];
   const needs: Requirement[] = [QEMU, ...tools, ...(source ? [] : [built(EXECUTABLE)])];
   const missing = needs.filter((need) => !need.isMet());
   if (missing.length === 0) return;
@@ -95,37 +110,41 @@ function withImages(size: number, formats: readonly Format[], body: (images: rea
   }
 }
 
-/** Measures one subject once. */
-function measure(row: Row, subject: Subject, image: Image, options: Options, results: Results): void {
-  const drive = `file=${image.path},format=${image.format},cache=${row.cache}`;
+/** Measures what one subject does on one image, in one process, which is warm after the first seconds. */
+function measure(rows: readonly Row[], subject: Subject, image: Image, options: Options, results: Results): void {
+  const [{ cache, placement }] = rows;
+  const drive = `file=${image.path},format=${image.format},cache=${cache}`;
   let session: Session;
   try {
-    session = new Session(subject, drive);
+    session = new Session(subject, drive, placement);
   } catch (error) {
-    const [, format, cache] = rowLabels(row);
-    results.failures.add(`${subject.name} on ${format}, ${cache}: ${errorChain(error)}`);
+    results.failures.add(`${subject.name}, ${image.format}, cache=${cache}: ${errorChain(error)}`);
     return;
   }
   try {
-    results.add(row, subject, session.measure(row.workload, options.seconds));
+    progress(`${subject.name}: warming up`);
+    warmUp(session);
+    for (const row of rows) {
+      progress(`${subject.name}: ${rowLabels(row).join(", ")}`);
+      results.add(row, subject, session.measure(row.workload, options.seconds));
+    }
   } finally {
     session.close();
   }
 }
 
 function run(rows: readonly Row[], images: readonly Image[], options: Options): Results {
-  const results = new Results();
+  const results = new Results(rows);
+  const groups = Map.groupBy(rows, ({ format, cache, placement }) => `${format} ${cache} ${placement.name}`);
   for (let turn = 0; turn < options.runs; turn++) {
-    let placed = "";
-    for (const row of rows) {
-      const image = images.find(({ format }) => format === row.format)!;
-      if (placed !== `${image.path} ${row.cache}`) (row.cache === "none" ? forget : remember)(image.path);
-      placed = `${image.path} ${row.cache}`;
-      const subjects = subjectsOf(row, options.source);
+    for (const group of groups.values()) {
+      const [{ format, cache }] = group;
+      const image = images.find((image) => image.format === format)!;
+      (cache === "none" ? forget : remember)(image.path);
+      const subjects = subjectsOf(group[0], options.source);
       const first = turn % subjects.length;
       for (const subject of [...subjects.slice(first), ...subjects.slice(0, first)]) {
-        progress(`run ${turn + 1} of ${options.runs}: ${rowLabels(row).join(", ")}: ${subject.name}`);
-        measure(row, subject, image, options, results);
+        measure(group, subject, image, options, results);
       }
     }
   }
@@ -156,7 +175,7 @@ function report(results: Results, options: Options): void {
 function main(): void {
   const options = parseOptions(Deno.args);
   checkRequirements(options.source);
-  const rows = allRows().filter((row) => options.filter.test(rowLabels(row).join(", ")));
+  const rows = allRows(options.placements).filter((row) => options.filter.test(rowLabels(row).join(", ")));
   if (rows.length === 0) throw new Error("--filter leaves no row");
   const formats = [...new Set(rows.map(({ format }) => format))];
   withImages(options.size, formats, (images) => report(run(rows, images, options), options));

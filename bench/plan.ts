@@ -5,6 +5,7 @@
  */
 import { EXECUTABLE, SOURCE } from "../tests/support/machines.ts";
 import type { Format } from "./images.ts";
+import type { Placement } from "./placement.ts";
 import type { Subject } from "./session.ts";
 import { DISK_WORKLOADS, LINK_WORKLOAD, type Workload } from "./workloads.ts";
 
@@ -19,19 +20,22 @@ export interface Row {
   readonly workload: Workload;
   readonly format: Format;
   readonly cache: Cache;
+  readonly placement: Placement;
 }
 
 /** All rows, in the order in which they are measured and shown. */
-export function allRows(): Row[] {
+export function allRows(placements: readonly Placement[]): Row[] {
   const disk = (["raw", "qcow2"] as const).flatMap((format) =>
     (["writeback", "none"] as const).flatMap((cache) => DISK_WORKLOADS.map((workload) => ({ workload, format, cache })))
   );
-  return [{ workload: LINK_WORKLOAD, format: "raw", cache: "writeback" }, ...disk];
+  const rows = [{ workload: LINK_WORKLOAD, format: "raw", cache: "writeback" } as const, ...disk];
+  return rows.flatMap((row) => placements.map((placement) => ({ ...row, placement })));
 }
 
-/** What a row is about, for people and for `--filter`: workload, image, cache. */
-export function rowLabels({ workload, format, cache }: Row): [string, string, string] {
-  return workload === LINK_WORKLOAD ? [workload.name, "–", "–"] : [workload.name, format, CACHE_NAMES[cache]];
+/** What a row is about, for people and for `--filter`: workload, image, cache, how many CPUs. */
+export function rowLabels({ workload, format, cache, placement }: Row): [string, string, string, string] {
+  const [image, way] = workload === LINK_WORKLOAD ? ["–", "–"] : [format, CACHE_NAMES[cache]];
+  return [workload.name, image, way, placement.name];
 }
 
 /** How QEMU can do its I/O: its default first. `native` needs O_DIRECT. */

@@ -9,6 +9,7 @@ const HEADINGS = [
   "Operation",
   "Image",
   "Cache",
+  "CPUs",
   "Unit",
   "splitvm",
   "QEMU",
@@ -19,7 +20,7 @@ const HEADINGS = [
 ];
 
 /** How many leading columns are text, which is aligned to the left. */
-const TEXT_COLUMNS = 4;
+const TEXT_COLUMNS = 5;
 
 const BEGIN = "<!-- bench:begin -->";
 const END = "<!-- bench:end -->";
@@ -41,7 +42,7 @@ function range(score: Score | undefined): string {
 function cells(line: Line): string[] {
   const { splitvm, qemu, ratio } = line;
   return [
-    ...[line.workload, line.image, line.cache, line.unit],
+    ...[line.workload, line.image, line.cache, line.cpus, line.unit],
     range(splitvm),
     range(qemu),
     qemu?.subject.replace("QEMU aio=", "") ?? NONE,

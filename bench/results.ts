@@ -22,6 +22,7 @@ export interface Line {
   readonly workload: string;
   readonly image: string;
   readonly cache: string;
+  readonly cpus: string;
   readonly unit: Unit;
   readonly splitvm: Score | undefined;
   /** The best of QEMU's variants. */
@@ -32,27 +33,31 @@ export interface Line {
 
 /** See the module. */
 export class Results {
-  readonly #rows = new Map<Row, Map<Subject, Measurement[]>>();
+  /** In the order in which they are shown. */
+  readonly #rows: Map<Row, Map<Subject, Measurement[]>>;
   /** What could not be measured, with the reason. */
   readonly failures = new Set<string>();
 
+  constructor(rows: readonly Row[]) {
+    this.#rows = new Map(rows.map((row) => [row, new Map()]));
+  }
+
   add(row: Row, subject: Subject, measurement: Measurement): void {
-    const subjects = this.#rows.get(row) ?? new Map<Subject, Measurement[]>();
-    this.#rows.set(row, subjects);
-    // Subjects are made anew for each row, so they are found by name.
+    const subjects = this.#rows.get(row)!;
+    // Subjects are made anew for each repetition, so they are found by name.
     const known = [...subjects.keys()].find(({ name }) => name === subject.name) ?? subject;
     subjects.set(known, [...subjects.get(known) ?? [], measurement]);
   }
 
   lines(): Line[] {
     return [...this.#rows].map(([row, subjects]) => {
-      const [workload, image, cache] = rowLabels(row);
+      const [workload, image, cache, cpus] = rowLabels(row);
       const { unit } = row.workload;
       const scores = (program: string) =>
         [...subjects].filter(([subject]) => subject.program === program).map(([{ name }, all]) => score(name, all));
       const [splitvm, qemu] = [scores("splitvm"), scores("QEMU")].map((candidates) => best(candidates, unit));
       const ratio = splitvm && qemu && speed(splitvm, unit) / speed(qemu, unit);
-      return { workload, image, cache, unit, splitvm, qemu, ratio };
+      return { workload, image, cache, cpus, unit, splitvm, qemu, ratio };
     });
   }
 }

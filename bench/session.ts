@@ -9,6 +9,7 @@ import { capacity, SECTOR } from "../tests/support/lsi_driver/scsi_disk.ts";
 import type { Half } from "../tests/support/machines.ts";
 import { cpuTimeOf } from "../tests/support/process_tree.ts";
 import { BLOCK } from "./images.ts";
+import { pinSelf, type Placement } from "./placement.ts";
 import type { Workload } from "./workloads.ts";
 
 /** What is compared: a program, and how it is told to do its I/O. */
@@ -41,8 +42,9 @@ export class Session {
   readonly blocks: number;
 
   /** @param drive The image, as `-drive` has it. */
-  constructor(subject: Subject, drive: string) {
-    this.process = new DeviceProcess({ half: subject.half, drive: drive + subject.drive });
+  constructor(subject: Subject, drive: string, placement: Placement) {
+    pinSelf(placement);
+    this.process = new DeviceProcess({ half: subject.half, drive: drive + subject.drive, cpus: placement.device });
     this.driver = this.process.start();
     this.blocks = Math.floor(capacity(this.driver) * SECTOR / BLOCK);
   }

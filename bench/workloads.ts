@@ -152,6 +152,13 @@ export const DISK_WORKLOADS: readonly Workload[] = [
   },
 ];
 
+/** Runs for long enough that the device process has compiled what it executes. @param seconds For each of a few workloads. */
+export function warmUp(session: Session, seconds = 0.5): void {
+  for (const [depth, make] of [[1, randomReads], [4, randomReads], [1, randomWrites], [1, sequentialReads]] as const) {
+    keepBusy(session, depth, seconds, make(session));
+  }
+}
+
 /** How many round trips are made between two looks at the clock. */
 const ROUND_TRIPS = 64;
 

@@ -1,18 +1,20 @@
 import { assertEquals, assertThrows } from "@std/assert";
+import { parseCpuList, placementsOn } from "../../bench/placement.ts";
 import { allRows, subjectsOf } from "../../bench/plan.ts";
 import { markdownTable, replaceResults } from "../../bench/report.ts";
 import { Results } from "../../bench/results.ts";
 import { DISK_WORKLOADS, LINK_WORKLOAD } from "../../bench/workloads.ts";
 
-const IOPS = { workload: DISK_WORKLOADS[0], format: "raw", cache: "none" } as const;
-const LINK = { workload: LINK_WORKLOAD, format: "raw", cache: "writeback" } as const;
+const ONE_CPU = { name: "1", driver: "0", device: "0" };
+const IOPS = { workload: DISK_WORKLOADS[0], format: "raw", cache: "none", placement: ONE_CPU } as const;
+const LINK = { workload: LINK_WORKLOAD, format: "raw", cache: "writeback", placement: ONE_CPU } as const;
 
 function measurement(figure: number) {
   return { figure, deviceCpu: 10, driverCpu: 5 };
 }
 
 Deno.test("every workload is measured on raw and qcow2, with the page cache and around it, and the link once", () => {
-  const rows = allRows();
+  const rows = allRows([ONE_CPU]);
   assertEquals(rows.length, 4 * DISK_WORKLOADS.length + 1);
   for (const workload of DISK_WORKLOADS) assertEquals(rows.filter((row) => row.workload === workload).length, 4);
 });
@@ -24,7 +26,7 @@ Deno.test("QEMU competes with each of its ways to do I/O; aio=native goes with O
 });
 
 Deno.test("medians are compared, and the best of QEMU's variants counts", () => {
-  const results = new Results();
+  const results = new Results([IOPS]);
   const [splitvm, threads, native] = subjectsOf(IOPS, true);
   for (const figure of [300, 100, 200]) results.add(IOPS, splitvm, measurement(figure));
   for (const figure of [50, 60, 1000]) results.add(IOPS, threads, measurement(figure));
@@ -36,7 +38,7 @@ Deno.test("medians are compared, and the best of QEMU's variants counts", () => 
 });
 
 Deno.test("where less is better, half the time is a ratio of two", () => {
-  const results = new Results();
+  const results = new Results([LINK]);
   const [splitvm, threads, uring] = subjectsOf(LINK, true);
   results.add(LINK, splitvm, measurement(10));
   results.add(LINK, threads, measurement(20));
@@ -46,7 +48,7 @@ Deno.test("where less is better, half the time is a ratio of two", () => {
 });
 
 Deno.test("a row that one side could not run has no ratio", () => {
-  const results = new Results();
+  const results = new Results([IOPS]);
   results.add(IOPS, subjectsOf(IOPS, true)[1], measurement(50));
   const [line] = results.lines();
   assertEquals([line.splitvm, line.ratio], [undefined, undefined]);
@@ -57,4 +59,16 @@ Deno.test("the table replaces what is between the markers of a document, and not
   const document = "# A\n\n<!-- bench:begin -->\n\nold\n\n<!-- bench:end -->\n\nB\n";
   assertEquals(replaceResults(document, "new"), document.replace("old", "new"));
   assertThrows(() => replaceResults("# A\n", "new"), Error, "bench:begin");
+});
+
+Deno.test("driver and device process share a CPU, or each have their own, where there are two", () => {
+  assertEquals(placementsOn([4]), [{ name: "1", driver: "4", device: "4" }]);
+  assertEquals(placementsOn([0, 2, 3]), [
+    { name: "1", driver: "0", device: "0" },
+    { name: "2", driver: "0", device: "2,3" },
+  ]);
+});
+
+Deno.test("CPU lists are read as the kernel writes them", () => {
+  assertEquals(parseCpuList("0-2,5,8-9"), [0, 1, 2, 5, 8, 9]);
 });

@@ -14,7 +14,7 @@ const P_PIDFD = 3;
 const WEXITED = 4;
 
 /** The text of a file below /proc, for which Deno's own functions would need every permission. Empty when it is not there. */
-function readProc(path: string): string {
+export function readProc(path: string): string {
   let fd: number;
   try {
     fd = openFile(path, OpenFlags.O_RDONLY);

@@ -29,6 +29,8 @@ export interface DeviceProcessOptions extends LsiDriverOptions {
   readonly drive: string;
   /** Further options of `-device scsi-hd`. @default {""} */
   readonly disk?: string;
+  /** The CPUs that it may run on, as taskset(1) has them. @default {undefined} which leaves it to the scheduler */
+  readonly cpus?: string;
 }
 
 /** A running device process. */
@@ -112,16 +114,17 @@ export class DeviceProcess {
   }
 }
 
-function commandLine({ half, drive, disk = "" }: DeviceProcessOptions): string[] {
+function commandLine({ half, drive, disk = "", cpus }: DeviceProcessOptions): string[] {
+  const prefix = cpus === undefined ? [] : ["taskset", "--cpu-list", cpus];
   const shared = [
     ...["-device", "lsi53c895a,id=lsi0"],
     ...["-drive", `id=d0,if=none,${drive}`],
     ...["-device", `scsi-hd,id=hd0,drive=d0,bus=lsi0.0,scsi-id=0${disk}`],
     ...["-object", `x-remote-object,id=r0,devid=lsi0,fd=${LINK}`],
   ];
-  if (half !== "qemu") return [...half.command, "-machine", "remote", ...shared];
+  if (half !== "qemu") return [...prefix, ...half.command, "-machine", "remote", ...shared];
   const quiet = ["-nodefaults", "-display", "none", "-monitor", "none", "-serial", "none"];
-  return ["qemu-system-x86_64", "-machine", "x-remote", ...shared, ...quiet];
+  return [...prefix, "qemu-system-x86_64", "-machine", "x-remote", ...shared, ...quiet];
 }
 
 function environment(): Record<string, string> {
