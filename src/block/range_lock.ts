@@ -25,6 +25,7 @@ interface Waiter extends RangeHold {
 export class RangeLock {
   readonly #held: RangeHold[] = [];
   readonly #waiting: Waiter[] = [];
+  readonly #turns = new Turns();
 
   /** Takes the range if that needs no waiting. */
   tryAcquire(start: number, end: number, exclusive: boolean): RangeHold | undefined {
@@ -52,7 +53,7 @@ export class RangeLock {
     const at = this.#held.indexOf(hold);
     const last = this.#held.pop();
     if (last !== undefined && last !== hold) this.#held[at] = last;
-    if (this.#waiting.length > 0) this.#grant();
+    if (this.#waiting.length > 0) this.#turns.take(() => this.#grant());
   }
 
   /** Lets in all who conflict neither with a holder nor with anyone who waits longer. */
@@ -87,14 +88,31 @@ function conflicts(
   return false;
 }
 
+/** Runs something again rather than within itself: a row of waiters that all end at once would otherwise fill the stack. */
+class Turns {
+  #running = false;
+  #again = false;
+
+  take(turn: () => void): void {
+    this.#again = true;
+    if (this.#running) return;
+    this.#running = true;
+    try {
+      while (this.#again) {
+        this.#again = false;
+        turn();
+      }
+    } finally {
+      this.#running = false;
+    }
+  }
+}
+
 /** A lock with one holder, first come, first served. */
 export class Mutex {
   #held = false;
   readonly #waiting: (() => void)[] = [];
-
-  get isHeld(): boolean {
-    return this.#held;
-  }
+  readonly #turns = new Turns();
 
   /** Runs `body` while nobody else holds the lock. */
   *hold<T>(body: () => Coroutine<T>): Coroutine<T> {
@@ -103,9 +121,13 @@ export class Mutex {
     try {
       return yield* body();
     } finally {
-      const next = this.#waiting.shift();
-      if (next === undefined) this.#held = false;
-      else next();
+      this.#turns.take(() => this.#handOver());
     }
+  }
+
+  #handOver(): void {
+    const next = this.#waiting.shift();
+    if (next === undefined) this.#held = false;
+    else next();
   }
 }

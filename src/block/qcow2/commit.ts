@@ -8,7 +8,7 @@
  *
  * @module
  */
-import { type Coroutine, waitFor, waitForAll } from "../coroutine.ts";
+import { type Coroutine, type Wait, waitFor, waitForAll } from "../coroutine.ts";
 import type { Mapping } from "./mapping.ts";
 import type { Refcounts } from "./refcounts.ts";
 import type { ImageState } from "./state.ts";
@@ -20,6 +20,9 @@ export interface Engine {
   readonly refcounts: Refcounts;
   readonly mapping: Mapping;
 }
+
+/** Tables that are written at once. */
+const MOST_WRITES = 64;
 
 /** References that wait to be given back, at most; each costs memory, and so does the space that they keep. */
 const MOST_RELEASED = 16384;
@@ -59,7 +62,8 @@ function* sync({ file }: ImageState): Coroutine<void> {
 
 function* writeTables(state: ImageState, cache: TableCache): Coroutine<void> {
   const tables = cache.dirtyTables();
-  yield* waitForAll(tables.map(({ offset, bytes }) => (done) => state.file.write(offset, bytes, done)));
+  const writes = tables.map(({ offset, bytes }): Wait => (done) => state.file.write(offset, bytes, done));
+  for (let i = 0; i < writes.length; i += MOST_WRITES) yield* waitForAll(writes.slice(i, i + MOST_WRITES));
   yield* sync(state);
   for (const table of tables) cache.setClean(table);
 }
@@ -76,6 +80,7 @@ function* releaseClusters({ state, refcounts, mapping }: Engine): Coroutine<void
       mapping.tables.drop(cluster * state.clusterSize);
       refcounts.blocks.drop(cluster * state.clusterSize);
       free.push(cluster);
+      if (refcounts.blocks.isCrowded) yield* writeTables(state, refcounts.blocks);
     }
     if (state.mayDiscard && !state.external) yield* giveBack(state, free);
   } finally {

@@ -23,9 +23,8 @@ import type { Refcounts } from "./refcounts.ts";
 import { type ImageState, SECTOR } from "./state.ts";
 import { type Table, TableCache } from "./table_cache.ts";
 
-/** Memory for L2 tables, in bytes, and the fewest tables. */
+/** Memory for L2 tables. */
 const CACHE_BYTES = 32 * 1024 * 1024;
-const CACHE_LEAST = 8;
 
 /** What a part of the disk is. */
 export const Kind = {
@@ -75,7 +74,7 @@ export class Mapping {
     const { clusterSize, file } = state;
     this.#state = state;
     this.#refcounts = refcounts;
-    this.tables = new TableCache(file, clusterSize, Math.max(CACHE_LEAST, Math.floor(CACHE_BYTES / clusterSize)));
+    this.tables = new TableCache(file, clusterSize, CACHE_BYTES);
     this.#l1 = l1;
     this.#l1View = new DataView(l1.buffer, l1.byteOffset);
   }

@@ -19,9 +19,8 @@ import { Limits } from "./header.ts";
 import { type ImageState, SECTOR } from "./state.ts";
 import { type Table, TableCache } from "./table_cache.ts";
 
-/** Memory for refcount blocks, in bytes, and the fewest blocks. */
+/** Memory for refcount blocks. */
 const CACHE_BYTES = 4 * 1024 * 1024;
-const CACHE_LEAST = 4;
 
 /** Freed clusters that are remembered one by one. */
 const FREED_LIMIT = 65536;
@@ -61,7 +60,7 @@ export class Refcounts {
     this.#state = state;
     this.#codec = refcountCodec(header.refcountOrder);
     this.#perBlock = this.#codec.entriesIn(clusterSize);
-    this.blocks = new TableCache(file, clusterSize, Math.max(CACHE_LEAST, Math.floor(CACHE_BYTES / clusterSize)));
+    this.blocks = new TableCache(file, clusterSize, CACHE_BYTES);
     this.#table = table;
     this.#view = new DataView(table.buffer, table.byteOffset);
     this.#place = { offset: header.refcountTableOffset, clusters: header.refcountTableClusters };
@@ -120,10 +119,22 @@ export class Refcounts {
     }
     if (this.#freedFrom < this.#hint) this.#hint = this.#freedFrom;
     this.#freedFrom = Infinity;
-    while (!(yield* this.#isFree(this.#hint))) this.#hint++;
+    do this.#hint = yield* this.#findFree(this.#hint); while (!(yield* this.#isFree(this.#hint)));
     const run = yield* this.#take(this.#hint, most);
     this.#hint = run.first + run.count;
     return run;
+  }
+
+  /** The first cluster that is not in use. Blocks are searched without waiting: a large image has millions of refcounts. */
+  *#findFree(from: number): Coroutine<number> {
+    const { metadata } = this.#state;
+    for (let cluster = from;;) {
+      const { bytes } = yield* this.#blockFor(cluster);
+      const end = (Math.floor(cluster / this.#perBlock) + 1) * this.#perBlock;
+      for (; cluster < end; cluster++) {
+        if (this.#codec.get(bytes, cluster % this.#perBlock) === 0 && !metadata.has(cluster)) return cluster;
+      }
+    }
   }
 
   /** Allocates just so many clusters in a row, behind all that are in use. */

@@ -9,6 +9,10 @@
 import { type Completion, type Coroutine, waitFor } from "../coroutine.ts";
 import type { HostFile } from "../host_file.ts";
 
+/** Tables that are kept, whatever their size. */
+const LEAST_TABLES = 8;
+const MOST_TABLES = 8192;
+
 /** A table in memory. */
 export interface Table {
   /** Byte offset in the image. */
@@ -36,11 +40,14 @@ export class TableCache {
   readonly #loading = new Map<number, Loading>();
   #latest: Table | undefined;
 
-  /** @param capacity Tables that are kept, if no more of them have changed. */
-  constructor(file: HostFile, tableSize: number, capacity: number) {
+  /**
+   * @param tableSize Bytes.
+   * @param memory Bytes of tables that are kept, if no more of them have changed.
+   */
+  constructor(file: HostFile, tableSize: number, memory: number) {
     this.#file = file;
     this.#tableSize = tableSize;
-    this.#capacity = capacity;
+    this.#capacity = Math.min(MOST_TABLES, Math.max(LEAST_TABLES, Math.floor(memory / tableSize)));
   }
 
   /** Whether so many tables have changed that a commit is due. */
