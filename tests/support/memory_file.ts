@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { Extent } from "../../src/block/block_device.ts";
 import type { Completion } from "../../src/block/coroutine.ts";
 import type { HostFile } from "../../src/block/host_file.ts";
 
@@ -132,8 +133,7 @@ export class MemoryFile implements HostFile {
   }
 
   writeZeroes(offset: number, length: number, _unmap: boolean, done: Completion): void {
-    this.#zero(offset, length);
-    this.#size = Math.max(this.#size, offset + length);
+    this.#zero(offset, Math.max(0, Math.min(length, this.#size - offset)));
     done();
   }
 
@@ -141,6 +141,12 @@ export class MemoryFile implements HostFile {
     if (size < this.#size) this.#zero(size, this.#size - size);
     this.#size = size;
     done();
+  }
+
+  /** Tells pages that were never written as zeroes. */
+  status(offset: number, length: number, done: (error?: Error, extent?: Extent) => void): void {
+    const inPage = Math.min(length, PAGE - offset % PAGE);
+    done(undefined, { length: inPage, zero: !this.#pages.has(Math.floor(offset / PAGE)) });
   }
 
   close(): void {}

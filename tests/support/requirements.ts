@@ -72,6 +72,9 @@ export const KVM: Requirement = {
 /** Stock QEMU. */
 export const QEMU = program("qemu-system-x86_64", "qemu-system-x86");
 
+/** QEMU's tool for images. */
+export const QEMU_IMG = program("qemu-img", "qemu-utils");
+
 /** The firmware that the VMM takes where `-bios` names no other. */
 export const SEABIOS = file("/usr/share/seabios/bios-256k.bin", "seabios");
 
