@@ -283,9 +283,9 @@ export class Mapping {
     }
   }
 
-  /** Whether a standard entry has no host cluster. In an external data file there is a cluster at offset 0. */
+  /** Whether a standard entry has no host cluster. Offset 0 is one too, in an external data file, if the entry is marked. */
   #isUnallocated(hi: number, lo: number): boolean {
-    return entryOffset(hi, lo) === 0 && !(this.#state.external && hi >= COPIED);
+    return entryOffset(hi, lo) === 0 && hi < COPIED;
   }
 
   /** The host cluster of a standard entry; `undefined` where it has none. */
