@@ -74,8 +74,9 @@ class Leader {
   run(): number {
     const { control, vcpus, ports, memory, lock } = this.#machine;
     const vcpu = new Vcpu({ kvm: vcpus[0], ports, memory, lock, attention: control.attention });
-    control.register(0, currentThreadId());
+    // Before this thread is known by its id: it cannot be kicked yet, and need not be.
     if (this.#machine.config.startPaused) control.requestStop("prelaunch");
+    control.register(0, currentThreadId());
     this.#startThreads();
     try {
       return this.#lead(vcpu);

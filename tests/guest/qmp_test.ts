@@ -1,0 +1,208 @@
+/** QMP with a real machine: run states, events, device processes, and errors of the host that stop it. */
+import { assert, assertEquals } from "@std/assert";
+import { buildDemoDisk, buildDemoKernel, DemoDisk, textOfSector } from "../../guests/demo/mod.ts";
+import { Signal } from "../../src/ffi/process.ts";
+import { childrenOf, signalProcess } from "../support/process_tree.ts";
+import { pause, QmpClient } from "../support/qmp_client.ts";
+import { findProgram, KVM, program, type Requirement, testNeeding } from "../support/requirements.ts";
+import { onStage, type Program, type Stage } from "../support/stage.ts";
+import counter from "./asm/counter.asm" with { type: "text" };
+import { guestCommand, localDisk, startGuest, testOnKvm } from "./guests.ts";
+
+/** A machine whose guest counts, as a client of its sees it. */
+class CountingMachine {
+  readonly vmm: Program;
+  readonly qmp: QmpClient;
+  readonly #output: string;
+
+  constructor(stage: Stage, options: readonly string[] = []) {
+    const path = `${stage.directory}/qmp.sock`;
+    this.#output = `${stage.directory}/debug.txt`;
+    const qmp = ["-qmp", `unix:${path},server=on,wait=off`];
+    this.vmm = startGuest(stage, counter, { options: [...qmp, ...options], debugFile: this.#output });
+    this.qmp = new QmpClient(path);
+  }
+
+  get count(): number {
+    return Deno.statSync(this.#output).size;
+  }
+
+  /** Returns once the guest has counted on. */
+  awaitCount(): void {
+    for (const before = this.count; this.count === before;) pause(5);
+  }
+
+  /** Whether the guest does not count, for as long as one that runs would need for many steps. */
+  standsStill(): boolean {
+    const before = this.count;
+    pause(100);
+    return this.count === before;
+  }
+}
+
+/** A test with a guest that counts. */
+function testCounting(
+  name: string,
+  body: (machine: CountingMachine, stage: Stage) => void,
+  options: (stage: Stage) => readonly string[] = () => [],
+): void {
+  testOnKvm(name, (stage) => {
+    const machine = new CountingMachine(stage, options(stage));
+    try {
+      body(machine, stage);
+    } finally {
+      machine.qmp.close();
+    }
+  });
+}
+
+testCounting("a machine that is stopped stands still, and goes on where it was", (machine) => {
+  const { qmp, vmm } = machine;
+  machine.awaitCount();
+  for (let i = 0; i < 3; i++) {
+    qmp.call("stop");
+    assertEquals(qmp.status, "paused");
+    assert(machine.standsStill());
+    qmp.call("cont");
+    assertEquals(qmp.status, "running");
+    machine.awaitCount();
+  }
+  qmp.call("quit");
+  assertEquals(qmp.untilEnd(), ["STOP", "RESUME", "STOP", "RESUME", "STOP", "RESUME", "SHUTDOWN"]);
+  assertEquals([vmm.wait(), vmm.errors], [{ code: 0 }, ""]);
+}, () => ["-smp", "2"]);
+
+testCounting("under -S a machine does not start until it is told to", (machine) => {
+  const { qmp } = machine;
+  assertEquals(qmp.status, "prelaunch");
+  qmp.call("stop");
+  assertEquals([qmp.status, machine.count], ["prelaunch", 0]);
+  qmp.call("cont");
+  machine.awaitCount();
+  qmp.call("quit");
+  assertEquals(qmp.untilEnd(), ["RESUME", "SHUTDOWN"]);
+  assertEquals(machine.vmm.wait(), { code: 0 });
+}, () => ["-S"]);
+
+testCounting("a machine that is reset while it stands still does not run", (machine) => {
+  const { qmp } = machine;
+  machine.awaitCount();
+  qmp.call("stop");
+  qmp.call("system_reset");
+  assertEquals(qmp.waitFor("RESET"), { guest: false, reason: "host-qmp-system-reset" });
+  assertEquals([qmp.status, machine.standsStill()], ["prelaunch", true]);
+  qmp.call("cont");
+  machine.awaitCount();
+  qmp.call("quit");
+  assertEquals(machine.vmm.wait(), { code: 0 });
+});
+
+testCounting("a machine that stands still ends by SIGTERM, and says why", (machine) => {
+  const { qmp, vmm } = machine;
+  qmp.call("stop");
+  vmm.signal(Signal.TERM);
+  assertEquals(qmp.waitFor("SHUTDOWN"), { guest: false, reason: "host-signal" });
+  assertEquals([vmm.wait(), vmm.errors], [{ code: 0 }, ""]);
+});
+
+testCounting("under -no-reboot a reset from outside ends the machine", (machine) => {
+  machine.qmp.call("system_reset");
+  assertEquals(machine.qmp.waitFor("SHUTDOWN"), { guest: false, reason: "host-qmp-system-reset" });
+  assertEquals(machine.vmm.wait(), { code: 0 });
+}, () => ["-no-reboot"]);
+
+testCounting("clients come and go, and the machine runs on", (machine, stage) => {
+  for (let i = 0; i < 3; i++) {
+    machine.qmp.close();
+    new QmpClient(`${stage.directory}/qmp.sock`).close();
+  }
+  machine.awaitCount();
+  machine.vmm.signal(Signal.TERM);
+  assertEquals(machine.vmm.wait(), { code: 0 });
+  assertEquals([...Deno.readDirSync(stage.directory)].map(({ name }) => name).includes("qmp.sock"), false);
+});
+
+testCounting("a device process that dies while the machine stands still does not keep it from going on", (machine) => {
+  const { qmp, vmm } = machine;
+  const [drive] = qmp.call("query-block") as unknown as { inserted: unknown }[];
+  assert(drive.inserted !== undefined);
+  qmp.call("stop");
+  const [device] = childrenOf(vmm.pid);
+  signalProcess(device, Signal.KILL);
+  qmp.call("cont");
+  machine.awaitCount();
+  const [left] = qmp.call("query-block") as unknown as Record<string, unknown>[];
+  assertEquals([left.device, "inserted" in left], ["d0", false]);
+  qmp.call("quit");
+  assertEquals(vmm.wait(), { code: 0 });
+}, localDisk);
+
+/** A file system with so much space, mounted for as long as the test takes. */
+function withSmallFileSystem(stage: Stage, body: (directory: string) => void): void {
+  const directory = `${stage.directory}/small`;
+  Deno.mkdirSync(directory);
+  const run = (name: string, ...args: string[]) => {
+    const { success, stderr } = new Deno.Command(findProgram(name)!, { args }).outputSync();
+    if (!success) throw new Error(new TextDecoder().decode(stderr));
+  };
+  run("mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", directory);
+  try {
+    body(directory);
+  } finally {
+    run("umount", "-l", directory);
+  }
+}
+
+/** Takes all the space that is left. */
+function fill(path: string): void {
+  using file = Deno.openSync(path, { write: true, createNew: true });
+  try {
+    for (;;) file.writeSync(new Uint8Array(4096));
+  } catch {
+    // there is no space left
+  }
+}
+
+const ROOT: Requirement = {
+  name: "the right to mount",
+  remedy: "be root",
+  isMet: () => new TextDecoder().decode(new Deno.Command("id", { args: ["-u"] }).outputSync().stdout) === "0\n",
+};
+
+testNeeding(
+  [KVM, ROOT, program("mount", "mount")],
+  "a write that finds no space stops the machine, and is carried out when there is some and it goes on",
+  onStage((stage) =>
+    withSmallFileSystem(stage, (directory) => {
+      const [kernel, image, ballast] = [`${stage.directory}/demo.elf`, `${directory}/disk.img`, `${directory}/ballast`];
+      Deno.writeFileSync(kernel, buildDemoKernel());
+      Deno.writeFileSync(image, buildDemoDisk().subarray(0, 4096));
+      Deno.truncateSync(image, DemoDisk.SECTORS * DemoDisk.SECTOR_SIZE);
+      fill(ballast);
+      const path = `${stage.directory}/qmp.sock`;
+      const drive = ["-drive", `id=d0,file=${image},format=raw,if=none`, "-device", "lsi53c895a,id=lsi0"];
+      const options = [...drive, "-device", "scsi-hd,drive=d0", "-qmp", `unix:${path},server=on,wait=off`, "-S"];
+      const vmm = stage.start({ name: "VMM", command: guestCommand(kernel, options) });
+      const qmp = new QmpClient(path);
+      try {
+        qmp.call("cont");
+        const { reason, ...error } = qmp.waitFor("BLOCK_IO_ERROR")!;
+        assertEquals(error, { device: "d0", operation: "write", action: "stop", nospace: true });
+        assert(reason.includes("ENOSPC"), reason);
+        qmp.waitFor("STOP");
+        assertEquals(qmp.status, "io-error");
+        const [{ "io-status": status }] = qmp.call("query-block") as unknown as Record<string, unknown>[];
+        assertEquals(status, "nospace");
+        vmm.waitForError("drive d0: write failed");
+        Deno.removeSync(ballast);
+        qmp.call("cont");
+        vmm.waitFor("guest: done after ");
+        assertEquals(vmm.wait(), { code: 0 });
+        const text = textOfSector(Deno.readFileSync(image), DemoDisk.WRITE_SECTOR);
+        assertEquals(text, DemoDisk.MESSAGE);
+      } finally {
+        qmp.close();
+      }
+    })
+  ),
+);
