@@ -386,7 +386,83 @@ for (const compression of ["zlib", "zstd"]) {
 
 testNeeding(
   [QEMU_IMG],
-  "an image and its backing files are locked against QEMU, and QEMU's against us",
+  "an image's data may be in a file of their own, which is locked and closed with it",
+  inFolder((folder) => {
+    folder.create("-f", "qcow2", "-o", `data_file=${folder.at("data.raw")},data_file_raw=on`, "a.qcow2", "1M");
+    const { device } = folder.open("a.qcow2");
+    assertEquals(attempt(folder, device, 70_000, pattern(3000, 6)), undefined);
+    assertEquals(
+      folder.refusal("data.raw", { readOnly: true }),
+      "Cannot open data.raw: it is in use already, by this or another program",
+    );
+    folder.close(device);
+    assertEquals(Deno.readFileSync(folder.at("data.raw")).slice(70_000, 73_000), pattern(3000, 6));
+    Deno.removeSync(folder.at("data.raw"));
+    assert(
+      folder.refusal("a.qcow2").startsWith(
+        'Cannot open a.qcow2: its data file "data.raw": Cannot open data.raw: there is no such file',
+      ),
+    );
+  }),
+);
+
+testNeeding(
+  [QEMU_IMG],
+  "O_DIRECT is for every file of a chain",
+  inFolder((folder) => {
+    folder.write("base.img", Uint8Array.from({ length: 70_000 }, (_, i) => i >> 8));
+    folder.create("-f", "qcow2", "-b", "base.img", "-F", "raw", "a.qcow2");
+    const { device } = folder.open("a.qcow2", { cache: "none" });
+    assertEquals(attempt(folder, device, 1234, pattern(3000, 6)), undefined);
+    folder.close(device);
+    runTool("qemu-img", "convert", "-O", "raw", folder.at("a.qcow2"), folder.at("flat.img"));
+    assertEquals(folder.contents("a.qcow2", { cache: "none" }), Deno.readFileSync(folder.at("flat.img")));
+  }),
+);
+
+/** Starts a qemu-io that has an image open. @returns what ends it. */
+async function holdWithQemu(image: string, ...flags: string[]): Promise<() => Promise<void>> {
+  const args = [...flags, image];
+  const child = new Deno.Command(findProgram("qemu-io")!, { args, stdin: "piped", stdout: "piped" }).spawn();
+  const input = child.stdin.getWriter();
+  const output = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
+  await input.write(new TextEncoder().encode("read 0 512\n"));
+  for (let said = ""; !said.includes("512 bytes");) said += (await output.read()).value!;
+  return async () => {
+    await input.close();
+    await output.cancel();
+    await child.status;
+  };
+}
+
+testNeeding([QEMU_IMG], "an image that QEMU writes is not opened, and one that it reads is not written", async () => {
+  const folder = new Folder(Deno.makeTempDirSync({ dir: "/var/tmp", prefix: "splitvm-image-" }));
+  const inUse = (name: string) => `Cannot open ${name}: it is in use already, by this or another program`;
+  try {
+    folder.create("-f", "qcow2", "base.qcow2", "1M");
+    folder.create("-f", "qcow2", "-b", "base.qcow2", "-F", "qcow2", "top.qcow2");
+    const release = await holdWithQemu(folder.at("top.qcow2"));
+    assertEquals(folder.refusal("top.qcow2"), inUse("top.qcow2"));
+    assertEquals(folder.refusal("top.qcow2", { readOnly: true }), inUse("top.qcow2"));
+    assertEquals(folder.refusal("base.qcow2"), inUse("base.qcow2"));
+    folder.close(folder.open("base.qcow2", { readOnly: true }).device);
+    await release();
+    const releaseBase = await holdWithQemu(folder.at("base.qcow2"));
+    assertEquals(
+      folder.refusal("top.qcow2"),
+      `Cannot open top.qcow2: its backing file "base.qcow2": ${inUse("base.qcow2")}`,
+    );
+    await releaseBase();
+    folder.close(folder.open("top.qcow2").device);
+  } finally {
+    folder.loop.close();
+    Deno.removeSync(folder.path, { recursive: true });
+  }
+});
+
+testNeeding(
+  [QEMU_IMG],
+  "an image and its backing files are locked against QEMU",
   inFolder((folder) => {
     folder.create("-f", "qcow2", "base.qcow2", "1M");
     folder.create("-f", "qcow2", "-b", "base.qcow2", "-F", "qcow2", "top.qcow2");
