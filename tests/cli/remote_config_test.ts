@@ -335,10 +335,11 @@ Deno.test("a device process that a VMM starts reads its own configuration back",
   const anyDisks = fc.subarray([0, 3, 6, 8, 15]).chain((ids) => fc.tuple(...ids.map(anyDisk)));
   fc.assert(fc.property(anyDisks, fc.integer({ min: 3, max: 1000 }), (disks, fd) => {
     const device: ControllerConfig = { driver: "lsi53c895a", id: "lsi53c895a-0", disks };
-    const command = parseCommandLine(deviceProcessArguments(device, { link: fd }));
+    const monitor = { id: "control", transport: { kind: "fd" as const, fd: fd + 1 }, pretty: false };
+    const command = parseCommandLine(deviceProcessArguments(device, { link: fd, control: fd + 1 }));
     assertEquals(command, {
       kind: "remote",
-      config: { name: undefined, exitWithParent: true, objects: [{ id: "remote0", fd, device }], monitors: [] },
+      config: { name: undefined, exitWithParent: true, objects: [{ id: "remote0", fd, device }], monitors: [monitor] },
     });
   }));
 });

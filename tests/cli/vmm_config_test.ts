@@ -324,3 +324,46 @@ Deno.test("a UUID has its usual form", () => {
     "-uuid: '1234' is not accepted; expected a UUID such as 6ba7b810-9dad-11d1-80b4-00c04fd430c8",
   );
 });
+
+Deno.test("QMP servers are on sockets and stdio, by -qmp and by -mon", () => {
+  const { monitors } = vmm(
+    "-qmp unix:a.sock,server=on,wait=off -qmp unix:b.sock -chardev socket,id=c,fd=7 -mon c,mode=control,pretty=on",
+  );
+  assertEquals(monitors, [
+    { id: "compat_monitor0", transport: { kind: "listen", path: "a.sock", wait: false }, pretty: false },
+    { id: "compat_monitor1", transport: { kind: "connect", path: "b.sock" }, pretty: false },
+    { id: "c", transport: { kind: "fd", fd: 7 }, pretty: true },
+  ]);
+  const [old, waiting] = vmm("-qmp unix:a.sock,server,nowait -qmp unix:b.sock,server=on").monitors;
+  assertEquals(old.transport, { kind: "listen", path: "a.sock", wait: false });
+  assertEquals(waiting.transport, { kind: "listen", path: "b.sock", wait: true });
+  const [inherited] = vmm("-chardev socket,id=c,fd=7,server=on,wait=off -qmp chardev:c").monitors;
+  assertEquals(inherited, { id: "c", transport: { kind: "listen-fd", fd: 7, wait: false }, pretty: false });
+});
+
+Deno.test("a QMP server on stdio leaves none to the console", () => {
+  const { monitors, serialPorts } = vmm("-qmp stdio");
+  assertEquals([monitors[0].transport, serialPorts], [{ kind: "stdio" }, []]);
+  refuses("-qmp stdio -serial stdio", "-serial: stdio belongs to -qmp already");
+});
+
+Deno.test("QMP servers that nobody could reach are refused", () => {
+  const forms = "expected stdio, unix:<file>[,server=on|off][,wait=on|off] or chardev:<id>";
+  refuses("-qmp tcp:localhost:4444", `-qmp: 'tcp:localhost:4444' is not accepted; ${forms}`);
+  refuses("-qmp unix:a,wait=on", `-qmp: 'unix:a,wait=on' is not accepted; ${forms}`);
+  refuses("-qmp unix:,server=on", `-qmp: 'unix:,server=on' is not accepted; ${forms}`);
+  refuses("-qmp chardev:c", "-qmp: no -chardev has the id 'c'");
+  refuses("-chardev null,id=c -mon c,mode=control", "-mon: character device 'c' is a null; expected a socket or stdio");
+  refuses("-chardev socket,id=c -qmp chardev:c", "-chardev socket,id=c: expected either path= or fd=");
+  refuses("-chardev socket,id=c,path=a,wait=off -qmp chardev:c", "-chardev socket,id=c: 'wait' is for server=on");
+  refuses(
+    "-chardev socket,id=c,path=a -serial chardev:c",
+    "-serial: a console cannot be on a socket; expected stdio or file",
+  );
+  refuses(
+    "-chardev socket,id=c,path=a -mon c,mode=readline",
+    "-mon: mode='readline' is not accepted; expected control",
+  );
+  const taken = "-device pci-proxy-dev: fd=7 belongs to -mon already";
+  refuses("-chardev socket,id=c,fd=7 -mon c,mode=control -device pci-proxy-dev,fd=7", taken);
+});

@@ -5,9 +5,13 @@ import { Signal } from "../../src/ffi/process.ts";
 import { childrenOf, signalProcess } from "../support/process_tree.ts";
 import { pause, QmpClient } from "../support/qmp_client.ts";
 import { findProgram, KVM, program, type Requirement, testNeeding } from "../support/requirements.ts";
-import { onStage, type Program, type Stage } from "../support/stage.ts";
+import { GIVEN_FD, onStage, type Program, type Stage } from "../support/stage.ts";
+import { selfCommand } from "../../src/vmm/self_command.ts";
 import counter from "./asm/counter.asm" with { type: "text" };
-import { guestCommand, localDisk, startGuest, testOnKvm } from "./guests.ts";
+import { GIVEN_DEVICE, guestCommand, type GuestOptions, localDisk, startGuest, testOnKvm } from "./guests.ts";
+
+/** Options of a machine, and a descriptor that it is given. */
+type MachineOptions = Pick<GuestOptions, "options" | "given">;
 
 /** A machine whose guest counts, as a client of its sees it. */
 class CountingMachine {
@@ -15,11 +19,11 @@ class CountingMachine {
   readonly qmp: QmpClient;
   readonly #output: string;
 
-  constructor(stage: Stage, options: readonly string[] = []) {
+  constructor(stage: Stage, { options = [], given }: MachineOptions) {
     const path = `${stage.directory}/qmp.sock`;
     this.#output = `${stage.directory}/debug.txt`;
     const qmp = ["-qmp", `unix:${path},server=on,wait=off`];
-    this.vmm = startGuest(stage, counter, { options: [...qmp, ...options], debugFile: this.#output });
+    this.vmm = startGuest(stage, counter, { options: [...qmp, ...options], debugFile: this.#output, given });
     this.qmp = new QmpClient(path);
   }
 
@@ -44,7 +48,7 @@ class CountingMachine {
 function testCounting(
   name: string,
   body: (machine: CountingMachine, stage: Stage) => void,
-  options: (stage: Stage) => readonly string[] = () => [],
+  options: (stage: Stage) => MachineOptions = () => ({}),
 ): void {
   testOnKvm(name, (stage) => {
     const machine = new CountingMachine(stage, options(stage));
@@ -70,7 +74,7 @@ testCounting("a machine that is stopped stands still, and goes on where it was",
   qmp.call("quit");
   assertEquals(qmp.untilEnd(), ["STOP", "RESUME", "STOP", "RESUME", "STOP", "RESUME", "SHUTDOWN"]);
   assertEquals([vmm.wait(), vmm.errors], [{ code: 0 }, ""]);
-}, () => ["-smp", "2"]);
+}, () => ({ options: ["-smp", "2"] }));
 
 testCounting("under -S a machine does not start until it is told to", (machine) => {
   const { qmp } = machine;
@@ -82,7 +86,7 @@ testCounting("under -S a machine does not start until it is told to", (machine) 
   qmp.call("quit");
   assertEquals(qmp.untilEnd(), ["RESUME", "SHUTDOWN"]);
   assertEquals(machine.vmm.wait(), { code: 0 });
-}, () => ["-S"]);
+}, () => ({ options: ["-S"] }));
 
 testCounting("a machine that is reset while it stands still does not run", (machine) => {
   const { qmp } = machine;
@@ -109,7 +113,7 @@ testCounting("under -no-reboot a reset from outside ends the machine", (machine)
   machine.qmp.call("system_reset");
   assertEquals(machine.qmp.waitFor("SHUTDOWN"), { guest: false, reason: "host-qmp-system-reset" });
   assertEquals(machine.vmm.wait(), { code: 0 });
-}, () => ["-no-reboot"]);
+}, () => ({ options: ["-no-reboot"] }));
 
 testCounting("clients come and go, and the machine runs on", (machine, stage) => {
   for (let i = 0; i < 3; i++) {
@@ -135,7 +139,7 @@ testCounting("a device process that dies while the machine stands still does not
   assertEquals([left.device, "inserted" in left], ["d0", false]);
   qmp.call("quit");
   assertEquals(vmm.wait(), { code: 0 });
-}, localDisk);
+}, (stage) => ({ options: localDisk(stage) }));
 
 /** A file system with so much space, mounted for as long as the test takes. */
 function withSmallFileSystem(stage: Stage, body: (directory: string) => void): void {
@@ -169,40 +173,125 @@ const ROOT: Requirement = {
   isMet: () => new TextDecoder().decode(new Deno.Command("id", { args: ["-u"] }).outputSync().stdout) === "0\n",
 };
 
-testNeeding(
-  [KVM, ROOT, program("mount", "mount")],
+/** A disk image for the demo guest on a file system that is full: where the guest writes, the image has a hole. */
+class FullDisk {
+  readonly image: string;
+  readonly #ballast: string;
+
+  constructor(directory: string) {
+    this.image = `${directory}/disk.img`;
+    this.#ballast = `${directory}/ballast`;
+    Deno.writeFileSync(this.image, buildDemoDisk().subarray(0, 4096));
+    Deno.truncateSync(this.image, DemoDisk.SECTORS * DemoDisk.SECTOR_SIZE);
+    fill(this.#ballast);
+  }
+
+  makeRoom(): void {
+    Deno.removeSync(this.#ballast);
+  }
+
+  /** What the guest has written. */
+  get text(): string {
+    return textOfSector(Deno.readFileSync(this.image), DemoDisk.WRITE_SECTOR);
+  }
+
+  /** Options for the adapter and the disk. */
+  get options(): string[] {
+    const drive = `id=d0,file=${this.image},format=raw,if=none`;
+    return ["-drive", drive, "-device", "lsi53c895a,id=lsi0", "-device", "scsi-hd,drive=d0"];
+  }
+}
+
+/** A test with a disk that is full, and a kernel that writes to it. */
+function testFullDisk(name: string, body: (stage: Stage, disk: FullDisk, kernel: string) => void): void {
+  testNeeding(
+    [KVM, ROOT, program("mount", "mount")],
+    name,
+    onStage((stage) =>
+      withSmallFileSystem(stage, (directory) => {
+        const kernel = `${stage.directory}/demo.elf`;
+        Deno.writeFileSync(kernel, buildDemoKernel());
+        body(stage, new FullDisk(directory), kernel);
+      })
+    ),
+  );
+}
+
+/** Waits for the error of a write that finds no space, and checks that a client can tell. */
+function awaitNoSpace(qmp: QmpClient): void {
+  const { reason, ...error } = qmp.waitFor("BLOCK_IO_ERROR")!;
+  assertEquals(error, { device: "d0", operation: "write", action: "stop", nospace: true });
+  assert(reason.includes("ENOSPC"), reason);
+  qmp.waitFor("STOP");
+  assertEquals(qmp.status, "io-error");
+  const [{ "io-status": status }] = qmp.call("query-block") as unknown as Record<string, unknown>[];
+  assertEquals(status, "nospace");
+}
+
+testFullDisk(
   "a write that finds no space stops the machine, and is carried out when there is some and it goes on",
-  onStage((stage) =>
-    withSmallFileSystem(stage, (directory) => {
-      const [kernel, image, ballast] = [`${stage.directory}/demo.elf`, `${directory}/disk.img`, `${directory}/ballast`];
-      Deno.writeFileSync(kernel, buildDemoKernel());
-      Deno.writeFileSync(image, buildDemoDisk().subarray(0, 4096));
-      Deno.truncateSync(image, DemoDisk.SECTORS * DemoDisk.SECTOR_SIZE);
-      fill(ballast);
-      const path = `${stage.directory}/qmp.sock`;
-      const drive = ["-drive", `id=d0,file=${image},format=raw,if=none`, "-device", "lsi53c895a,id=lsi0"];
-      const options = [...drive, "-device", "scsi-hd,drive=d0", "-qmp", `unix:${path},server=on,wait=off`, "-S"];
-      const vmm = stage.start({ name: "VMM", command: guestCommand(kernel, options) });
-      const qmp = new QmpClient(path);
-      try {
-        qmp.call("cont");
-        const { reason, ...error } = qmp.waitFor("BLOCK_IO_ERROR")!;
-        assertEquals(error, { device: "d0", operation: "write", action: "stop", nospace: true });
-        assert(reason.includes("ENOSPC"), reason);
-        qmp.waitFor("STOP");
-        assertEquals(qmp.status, "io-error");
-        const [{ "io-status": status }] = qmp.call("query-block") as unknown as Record<string, unknown>[];
-        assertEquals(status, "nospace");
-        vmm.waitForError("drive d0: write failed");
-        Deno.removeSync(ballast);
-        qmp.call("cont");
-        vmm.waitFor("guest: done after ");
-        assertEquals(vmm.wait(), { code: 0 });
-        const text = textOfSector(Deno.readFileSync(image), DemoDisk.WRITE_SECTOR);
-        assertEquals(text, DemoDisk.MESSAGE);
-      } finally {
-        qmp.close();
-      }
-    })
-  ),
+  (stage, disk, kernel) => {
+    const path = `${stage.directory}/qmp.sock`;
+    const options = [...disk.options, "-qmp", `unix:${path},server=on,wait=off`, "-S"];
+    const vmm = stage.start({ name: "VMM", command: guestCommand(kernel, options) });
+    const qmp = new QmpClient(path);
+    try {
+      qmp.call("cont");
+      awaitNoSpace(qmp);
+      vmm.waitForError("drive d0: write failed");
+      // Without space, it fails again.
+      qmp.call("cont");
+      awaitNoSpace(qmp);
+      disk.makeRoom();
+      qmp.call("cont");
+      vmm.waitFor("guest: done after ");
+      assertEquals([vmm.wait(), disk.text], [{ code: 0 }, DemoDisk.MESSAGE]);
+    } finally {
+      qmp.close();
+    }
+  },
 );
+
+testFullDisk(
+  "a device process that somebody else started holds such a write until its own QMP server is told to go on",
+  (stage, disk, kernel) => {
+    const path = `${stage.directory}/device.sock`;
+    const [near, far] = stage.link();
+    const object = `remote-object,id=robj0,devid=lsi0,fd=${GIVEN_FD}`;
+    const remote = [...selfCommand(), "-machine", "remote", ...disk.options, "-object", object];
+    const command = [...remote, "-name", "disks", "-qmp", `unix:${path},server=on,wait=on`];
+    const device = stage.start({ name: "device process", command, given: far });
+    const qmp = new QmpClient(path);
+    const vmm = stage.start({ name: "VMM", command: guestCommand(kernel, GIVEN_DEVICE), given: near });
+    stage.giveAway();
+    try {
+      assertEquals([qmp.call("query-name"), qmp.status], [{ name: "disks" }, "running"]);
+      awaitNoSpace(qmp);
+      disk.makeRoom();
+      qmp.call("cont");
+      vmm.waitFor("guest: done after ");
+      assertEquals([vmm.wait(), device.wait(), disk.text], [{ code: 0 }, { code: 0 }, DemoDisk.MESSAGE]);
+    } finally {
+      qmp.close();
+    }
+  },
+);
+
+testCounting("a device process ends in good order when it is told to, and the machine runs on", (machine, stage) => {
+  machine.awaitCount();
+  const device = new QmpClient(`${stage.directory}/device.sock`);
+  device.call("quit");
+  assertEquals(device.untilEnd(), ["SHUTDOWN"]);
+  device.close();
+  machine.awaitCount();
+  machine.qmp.call("quit");
+  assertEquals(machine.vmm.wait(), { code: 0 });
+}, (stage) => {
+  const [near, far] = stage.link();
+  const disk = localDisk(stage).map((option) => option.replace(",addr=1", ""));
+  const object = `remote-object,id=robj0,devid=lsi0,fd=${GIVEN_FD}`;
+  const qmp = ["-qmp", `unix:${stage.directory}/device.sock,server=on,wait=off`];
+  const command = [...selfCommand(), "-machine", "remote", ...disk, "-object", object, ...qmp];
+  stage.start({ name: "device process", command, given: far });
+  return { options: [...GIVEN_DEVICE], given: near };
+});
