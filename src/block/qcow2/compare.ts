@@ -70,11 +70,32 @@ export function* adjustRefcounts(inspection: Inspection, direction: "up" | "down
     else if (references === 0 && freed.length < MOST_ROWS) freed.push({ first: cluster, end: cluster + 1 });
     return references;
   });
-  if (changed > 0) yield* syncFile(file);
+  const beyond = direction === "down" && (yield* clearBeyondEnd(inspection));
+  if (changed > 0 || beyond) yield* syncFile(file);
   for (const { first, end } of freed) {
     const offset = first * geometry.clusterSize;
     const length = Math.min(end * geometry.clusterSize, file.size) - offset;
     if (length > 0) yield* waitFor((done) => file.discard(offset, length, done));
+  }
+  return changed;
+}
+
+/** Clears the refcounts of clusters that the file does not reach; they are no leaks before it does. @returns whether there were any. */
+function* clearBeyondEnd({ file, counts, stored, clusters }: Inspection): Coroutine<boolean> {
+  const end = Math.max(clusters, counts.highest + 1);
+  const { perBlock } = stored;
+  let changed = false;
+  for (let index = Math.floor(end / perBlock); index < stored.blocks; index++) {
+    const block = yield* stored.block(index);
+    if (block === null) continue;
+    let stale = false;
+    for (let i = Math.max(0, end - index * perBlock); i < perBlock; i++) {
+      if (stored.codec.get(block, i) === 0) continue;
+      stored.codec.set(block, i, 0);
+      stale = true;
+    }
+    if (stale) yield* writeBytes(file, stored.entry(index).offset, block);
+    changed ||= stale;
   }
   return changed;
 }

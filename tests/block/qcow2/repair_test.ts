@@ -1,0 +1,180 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { checkQcow2 } from "../../../src/block/qcow2/check.ts";
+import { HeaderField, readHeader } from "../../../src/block/qcow2/header.ts";
+import { rebuildRefcounts, repairQcow2 } from "../../../src/block/qcow2/repair.ts";
+import { MemoryFile } from "../../support/memory_file.ts";
+import {
+  addSnapshot,
+  assertClean,
+  copyImage,
+  corpus,
+  type CorpusImage,
+  l2EntryOffset,
+  makeImage,
+  openImage,
+  patchNumber,
+  u64,
+  write,
+} from "./corpus.ts";
+import { FailingFile } from "./failing_file.ts";
+import { contents, ends, now } from "./workload.ts";
+
+/** What the disk in an image holds. */
+function disk(image: CorpusImage): Uint8Array {
+  const device = openImage(image, true);
+  const bytes = contents(device);
+  ends((done) => device.close(done));
+  return bytes;
+}
+
+function corruptionsOf(file: MemoryFile): number {
+  return now(checkQcow2(file)).corruptions;
+}
+
+function refcountTable(file: MemoryFile): number {
+  return now(readHeader(file)).refcountTableOffset;
+}
+
+/** Damage to what says which clusters are in use. The tables of the disk are as they were. */
+const DAMAGE: Readonly<Record<string, (file: MemoryFile) => void>> = {
+  "refcounts of zero"(file) {
+    file.patch(Number(u64(file, refcountTable(file))), new Uint8Array(512));
+  },
+  "refcounts that are too high"(file) {
+    file.patch(Number(u64(file, refcountTable(file))), new Uint8Array(512).fill(0x77));
+  },
+  "no refcount blocks"(file) {
+    patchNumber(file, refcountTable(file), 8, 0n);
+  },
+  "a refcount block beyond the end of the file"(file) {
+    patchNumber(file, refcountTable(file), 8, 1n << 40n);
+  },
+  "a refcount block that is not on a cluster boundary"(file) {
+    patchNumber(file, refcountTable(file), 8, u64(file, refcountTable(file)) + 1n);
+  },
+  "a refcount block over the L1 table"(file) {
+    patchNumber(file, refcountTable(file), 8, BigInt(now(readHeader(file)).l1TableOffset));
+  },
+  "copied flags that are missing"(file) {
+    const { l1TableOffset, size, clusterBits } = now(readHeader(file));
+    patchNumber(file, l1TableOffset, 8, u64(file, l1TableOffset) & ~(1n << 63n));
+    const at = l2EntryOffset(file, Math.floor((size - 1) / 2 ** clusterBits));
+    patchNumber(file, at, 8, u64(file, at) & ~(1n << 63n));
+  },
+};
+
+for (const [name, damage] of Object.entries(DAMAGE)) {
+  Deno.test(`${name} are repaired in images of every kind, which hold what they held`, () => {
+    for (const original of corpus()) {
+      const image = copyImage(original);
+      damage(image.file);
+      now(repairQcow2(image.file, "all"));
+      assertClean(image.file);
+      assertEquals(disk(image), disk(original));
+      // And they can be written to.
+      write(image, 1024, 512, 77);
+      assertEquals(corruptionsOf(image.file), 0);
+    }
+  });
+}
+
+Deno.test("a repair that is cut short leaves an image no worse, and can be done again", () => {
+  for (const damage of Object.values(DAMAGE)) {
+    const original = makeImage("image");
+    addSnapshot(original, "1");
+    write(original, 512, 1024, 9);
+    const held = disk(original);
+    const damaged = original.file.copy();
+    damage(damaged);
+    const before = corruptionsOf(damaged);
+    for (let changes = 0; changes < 12; changes++) {
+      const file = new FailingFile(damaged, changes);
+      let cutShort = false;
+      try {
+        now(repairQcow2(file, "all"));
+      } catch {
+        cutShort = true;
+      }
+      const left = file.copy();
+      assert(corruptionsOf(left) <= before);
+      now(repairQcow2(left, "all"));
+      assertClean(left);
+      assertEquals(disk({ name: "left", file: left }), held);
+      if (!cutShort) break;
+    }
+  }
+});
+
+Deno.test("leaks are repaired alone where that is asked for", () => {
+  const { file } = makeImage("image");
+  const block = Number(u64(file, refcountTable(file)));
+  const unused = Math.ceil(file.size / 512);
+  file.patch(unused * 512, new Uint8Array(512));
+  patchNumber(file, block + unused * 2, 2, 3n);
+  const at = l2EntryOffset(file, 40);
+  patchNumber(file, at, 8, 2n);
+  const { leaksFixed, corruptionsFixed, corruptions } = now(repairQcow2(file, "leaks"));
+  assertEquals({ leaksFixed, corruptionsFixed, corruptions }, { leaksFixed: 1, corruptionsFixed: 0, corruptions: 1 });
+  assertEquals(u64(file, at), 2n);
+});
+
+Deno.test("nothing is freed while there are tables that cannot be followed", () => {
+  const { file } = makeImage("image");
+  const { l1TableOffset } = now(readHeader(file));
+  const entry = u64(file, l1TableOffset);
+  patchNumber(file, l1TableOffset, 8, 1n << 40n);
+  const lost = file.copy();
+  const { leaks } = now(repairQcow2(lost, "all"));
+  assert(leaks > 0);
+  patchNumber(lost, l1TableOffset, 8, entry);
+  assertClean(lost);
+});
+
+Deno.test("a zero cluster with an impossible place loses it, and reads as zeroes", () => {
+  const image = makeImage("image", { clusterSize: 1024 });
+  patchNumber(image.file, l2EntryOffset(image.file, 0), 8, (1n << 63n) + 0x10201n);
+  const { corruptions, leaks } = now(repairQcow2(image.file, "all"));
+  assertEquals({ corruptions, leaks }, { corruptions: 0, leaks: 0 });
+  assertEquals(disk(image).subarray(0, 1024), new Uint8Array(1024));
+});
+
+Deno.test("the dirty and the corrupt bit are cleared when nothing is wrong any more", () => {
+  const { file } = makeImage("image");
+  patchNumber(file, HeaderField.INCOMPATIBLE_FEATURES, 8, 3n);
+  patchNumber(file, Number(u64(file, refcountTable(file))), 8, 0n);
+  now(repairQcow2(file, "all"));
+  assertEquals(now(readHeader(file)).incompatibleFeatures, 0n);
+});
+
+Deno.test("the corrupt bit stays where something is still wrong", () => {
+  const { file } = makeImage("image");
+  patchNumber(file, HeaderField.INCOMPATIBLE_FEATURES, 8, 2n);
+  patchNumber(file, l2EntryOffset(file, 40), 8, 2n);
+  now(repairQcow2(file, "all"));
+  assertEquals(now(readHeader(file)).incompatibleFeatures, 2n);
+});
+
+Deno.test("an image that was not closed gets right refcounts, or is refused", () => {
+  const { file } = makeImage("image.qcow2");
+  patchNumber(file, HeaderField.INCOMPATIBLE_FEATURES, 8, 1n);
+  file.patch(Number(u64(file, refcountTable(file))), new Uint8Array(512));
+  const beyondRepair = file.copy();
+  now(rebuildRefcounts(file));
+  assertClean(file);
+  patchNumber(beyondRepair, l2EntryOffset(beyondRepair, 40), 8, 1n << 40n);
+  assertThrows(() => now(rebuildRefcounts(beyondRepair)), Error, "Cannot open image.qcow2: it was not closed");
+});
+
+Deno.test("an image that is open for reading only is not repaired", () => {
+  const { file } = makeImage("image");
+  const readOnly = file.copy({ readOnly: true });
+  assertThrows(() => now(repairQcow2(readOnly, "all")), Error, "Cannot repair image: it is open for reading only");
+});
+
+Deno.test("a repair of a clean image writes nothing", () => {
+  for (const { file } of corpus()) {
+    file.changes.length = 0;
+    now(repairQcow2(file, "all"));
+    assertEquals(file.changes, []);
+  }
+});
