@@ -6,7 +6,9 @@
  * @module
  */
 if ("WorkerGlobalScope" in globalThis) {
-  const { runWorker } = await import("./src/vmm/worker.ts");
+  const { runWorker } = (globalThis as { name?: string }).name === "io"
+    ? await import("./src/block/io_thread.ts")
+    : await import("./src/vmm/worker.ts");
   runWorker();
 } else if (import.meta.main) {
   const { run } = await import("./src/cli/run.ts");

@@ -5,6 +5,7 @@
  * @module
  */
 import {
+  blockDeviceSectorSize,
   blockDeviceSize,
   closeFd,
   fileStatus,
@@ -21,7 +22,13 @@ import type { EventLoop } from "../event_loop.ts";
 import { type AioMode, CACHE_POLICIES, type CacheMode } from "../options/storage.ts";
 import type { HostFile } from "./host_file.ts";
 import { type ImageUse, lockImage } from "./image_lock.ts";
-import { SyncHostFile } from "./sync_host_file.ts";
+import { BouncePool } from "./aligned_buffers.ts";
+import { BufferedIo } from "./buffered_io.ts";
+import { probeAlignment } from "./direct_alignment.ts";
+import { DirectIo } from "./direct_io.ts";
+import { EngineFile, type EngineFileOptions } from "./engine_file.ts";
+import { FileIo } from "./file_io.ts";
+import { leaseEngine } from "./io_engine.ts";
 
 /** How a file is opened. */
 export interface HostFileOptions {
@@ -34,7 +41,7 @@ export interface HostFileOptions {
    * (`writethrough`, `directsync`) is up to the image format. @default {"writeback"}
    */
   readonly cache?: CacheMode;
-  /** QEMU's `aio=`. @default the best that the host's kernel has */
+  /** QEMU's `aio=`: see `leaseEngine`. @default {io_uring where the kernel has it, or else threads} */
   readonly aio?: AioMode;
   /**
    * Reads beside a program that writes (`qemu-img -U`); what is read may be torn then. Only with `readOnly`.
@@ -126,7 +133,23 @@ function adopt(fd: number, name: string, options: HostFileOptions, empty = false
   lock(fd, name, forceShare ? "share" : readOnly ? "read" : "write");
   if (empty && kind === "file") truncateFile(fd, 0);
   const size = kind === "file" ? fileStatus(fd).size : blockDeviceSize(fd);
-  return new SyncHostFile({ fd, name, kind, readOnly, size, direct: policy.direct, ignoreSync: policy.ignoreFlush });
+  const granularity = kind === "file" ? 1 : blockDeviceSectorSize(fd);
+  const bytes = policy.direct ? directBytes(fd, kind, size) : (io: FileIo) => new BufferedIo(io);
+  const io = new FileIo(name, fd, leaseFor(name, options));
+  return new EngineFile({ kind, readOnly, size, granularity, ignoreSync: policy.ignoreFlush, io, bytes });
+}
+
+function directBytes(fd: number, kind: HostFile["kind"], fileSize: number): EngineFileOptions["bytes"] {
+  const alignment = probeAlignment(fd, kind, fileSize);
+  return (io, size) => new DirectIo({ io, alignment, buffers: new BouncePool(), size });
+}
+
+function leaseFor(name: string, { loop, aio }: HostFileOptions) {
+  try {
+    return leaseEngine(loop, aio);
+  } catch (error) {
+    throw new Error(`Cannot open ${name}: ${(error as Error).message}`, { cause: error });
+  }
 }
 
 function identify(fd: number, name: string): HostFile["kind"] {

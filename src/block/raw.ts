@@ -6,7 +6,7 @@
  *
  * @module
  */
-import type { BlockCompletion, BlockDevice } from "./block_device.ts";
+import type { BlockCompletion, BlockDevice, Extent } from "./block_device.ts";
 import type { Wait } from "./coroutine.ts";
 import type { HostFile } from "./host_file.ts";
 
@@ -68,6 +68,12 @@ class RawImage implements BlockDevice {
     if (length === 0) return done();
     const giveBack = unmap && this.#mayDiscard;
     this.#change("zero", offset, length, false, done, (then) => this.#file.writeZeroes(offset, length, giveBack, then));
+  }
+
+  status(offset: number, length: number, done: (error?: Error, extent?: Extent) => void): void {
+    this.#check(offset, length);
+    if (this.#file.status === undefined) return done(undefined, { length, zero: false });
+    this.#file.status(offset, length, done);
   }
 
   close(done: BlockCompletion): void {

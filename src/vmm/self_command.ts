@@ -1,15 +1,13 @@
 /**
- * How a running splitvm starts another one, or a worker: from source by way of `deno`, or as the one executable file that
+ * How a running splitvm starts another one, from source by way of `deno`, or as the one executable file that
  * `deno task compile` writes.
  *
  * @module
  */
 
-/**
- * The beginning of the program's URL when it runs as one executable file: a descriptor of its own process
- * (`tools/compile/entry.asm`).
- */
-export const EXECUTABLE_MODULE_URL = "file:///proc/self/fd/";
+import { EXECUTABLE_MODULE_URL } from "../main_module.ts";
+
+export { mainModule as selfModule } from "../main_module.ts";
 
 /** What `readlink` appends to the path of an executable that has been removed or replaced (Linux, d_path). */
 const REMOVED = " (deleted)";
@@ -39,13 +37,4 @@ export function selfCommand(moduleUrl: string = import.meta.url, executable: str
     ...[executable, "run", "--quiet", "--no-prompt", "--no-code-cache"],
     ...[`--config=${path("deno.json")}`, "--permission-set=splitvm", path("main.ts")],
   ];
-}
-
-/**
- * The URL of the main module, to start workers from: `new Worker(selfModule(), { type: "module" })`.
- *
- * @param moduleUrl The URL of this module.
- */
-export function selfModule(moduleUrl: string = import.meta.url): string {
-  return moduleUrl.startsWith(EXECUTABLE_MODULE_URL) ? moduleUrl : new URL("../../main.ts", moduleUrl).href;
 }

@@ -24,6 +24,8 @@ function withImages(count: number, body: (paths: string[], open: (disks: ScsiDis
 
 interface Opened {
   readonly bus: ReturnType<typeof openScsiBus>;
+  /** Lets images work. */
+  turn(): void;
   close(): void;
 }
 
@@ -37,7 +39,11 @@ function open(disks: ScsiDiskConfig[]): Opened {
   const host = { warnOnce() {} } as unknown as DeviceHost;
   const runState = new RunState(loop);
   try {
-    return { bus: openScsiBus(disks, { host, loop, runState, onClose: (release) => releases.push(release) }), close };
+    return {
+      bus: openScsiBus(disks, { host, loop, runState, onClose: (release) => releases.push(release) }),
+      turn: () => void loop.turn(),
+      close,
+    };
   } catch (error) {
     close();
     throw error;
@@ -73,7 +79,12 @@ function disk(file: string, scsiId: number, options: Partial<ScsiDiskConfig> & P
 }
 
 /** Runs a command with up to one chunk of data. @returns its status and the data that came in. */
-function command(bus: Opened["bus"], id: number, cdb: number[], out?: Uint8Array): [status: number, data: Uint8Array] {
+function command(
+  { bus, turn }: Opened,
+  id: number,
+  cdb: number[],
+  out?: Uint8Array,
+): [status: number, data: Uint8Array] {
   let status = -1;
   let data = new Uint8Array();
   const initiator: ScsiInitiator = {
@@ -85,6 +96,7 @@ function command(bus: Opened["bus"], id: number, cdb: number[], out?: Uint8Array
     complete: (_request, code) => void (status = code),
   };
   bus.target(id)!.start(initiator, 0, Uint8Array.from(cdb), undefined);
+  while (status === -1) turn();
   return [status, data];
 }
 
@@ -93,26 +105,26 @@ const REQUEST_SENSE = [0x03, 0, 0, 0, 18, 0];
 Deno.test(
   "disks are where their configuration puts them, with its names",
   withImages(2, (paths, open) => {
-    const { bus, close } = open([disk(paths[0], 0, { serial: "S1" }), disk(paths[1], 5, { product: "OTHER" })]);
-    assertEquals(bus.units().map(({ id, lun }) => [id, lun]), [[0, 0], [5, 0]]);
-    const [, inquiry] = command(bus, 5, [0x12, 0, 0, 0, 36, 0]);
+    const opened = open([disk(paths[0], 0, { serial: "S1" }), disk(paths[1], 5, { product: "OTHER" })]);
+    assertEquals(opened.bus.units().map(({ id, lun }) => [id, lun]), [[0, 0], [5, 0]]);
+    const [, inquiry] = command(opened, 5, [0x12, 0, 0, 0, 36, 0]);
     assertEquals(new TextDecoder().decode(inquiry.slice(8, 36)).trimEnd(), "SPLITVM OTHER           1.0");
-    const [, serial] = command(bus, 0, [0x12, 1, 0x80, 0, 36, 0]);
+    const [, serial] = command(opened, 0, [0x12, 1, 0x80, 0, 36, 0]);
     assertEquals(new TextDecoder().decode(serial.slice(4)), "S1");
-    const [, name] = command(bus, 5, [0x12, 1, 0x83, 0, 36, 0]);
+    const [, name] = command(opened, 5, [0x12, 1, 0x83, 0, 36, 0]);
     assert(new TextDecoder("latin1").decode(name).includes("d5"));
-    close();
+    opened.close();
   }),
 );
 
 Deno.test(
   "what is written to a disk is in its image",
   withImages(1, ([path], open) => {
-    const { bus, close } = open([disk(path, 0)]);
-    command(bus, 0, REQUEST_SENSE); // takes the unit attention of power-on
-    const [status] = command(bus, 0, [0x2a, 0, 0, 0, 0, 3, 0, 0, 1, 0], new Uint8Array(512).fill(0x77));
+    const opened = open([disk(path, 0)]);
+    command(opened, 0, REQUEST_SENSE); // takes the unit attention of power-on
+    const [status] = command(opened, 0, [0x2a, 0, 0, 0, 0, 3, 0, 0, 1, 0], new Uint8Array(512).fill(0x77));
     assertEquals(status, 0);
-    close();
+    opened.close();
     assertEquals(Deno.readFileSync(path).slice(1535, 2049), Uint8Array.from([0, ...Array(512).fill(0x77), 0]));
   }),
 );

@@ -25,7 +25,7 @@ Deno.test("From source, deno runs the main module with the permission set of the
 });
 
 Deno.test("From source, workers start from the main module", () => {
-  assertEquals(selfModule("file:///project/src/vmm/self_command.ts"), "file:///project/main.ts");
+  assertEquals(selfModule("file:///project/src/main_module.ts"), "file:///project/main.ts");
 });
 
 Deno.test("By default the running program is meant", () => {

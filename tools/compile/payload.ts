@@ -4,7 +4,7 @@
  * @module
  */
 import { assemble } from "../../guests/assembler/mod.ts";
-import { EXECUTABLE_MODULE_URL } from "../../src/vmm/self_command.ts";
+import { EXECUTABLE_MODULE_URL } from "../../src/main_module.ts";
 
 /**
  * The descriptor that the program is read from while it runs: high, so that descriptors that a caller passes by number

@@ -1,0 +1,117 @@
+/**
+ * Requests by way of threads, each of which waits for one at a time. They start when there is something to do.
+ *
+ * @module
+ */
+import type { Timer } from "../device/pci_device.ts";
+import type { EventLoop, Watch } from "../event_loop.ts";
+import { createEventFd, EDGE_TRIGGERED, Ready } from "../ffi/event.ts";
+import { Errno } from "../ffi/errno.ts";
+import { closeFd } from "../ffi/file.ts";
+import { lastingAddress } from "../ffi/memory.ts";
+import { mainModule } from "../main_module.ts";
+import type { IoEngine, IoRequest } from "./io_engine.ts";
+import { type IoThreadMessage, JOB_SLOTS, JobQueue } from "./io_jobs.ts";
+import { IO_THREAD } from "./io_thread.ts";
+
+/** More threads than this gain nothing on one disk, and each takes 10 MB. */
+const MOST_THREADS = 4;
+
+/** How long the first thread may take to start, in nanoseconds. Here it takes 30 ms. */
+const START_DEADLINE = 30e9;
+
+/** Starts a thread that takes part in serving a queue. */
+export type StartThread = (message: IoThreadMessage) => void;
+
+function startWorker(message: IoThreadMessage): void {
+  new Worker(mainModule(), { type: "module", name: IO_THREAD }).postMessage(message);
+}
+
+/** An engine of up to {@linkcode MOST_THREADS} threads. */
+export class ThreadEngine implements IoEngine {
+  readonly #queue = new JobQueue();
+  readonly #startThread: StartThread;
+  readonly #eventFd = createEventFd();
+  readonly #watch: Watch;
+  readonly #loop: EventLoop;
+  readonly #deadline: Timer;
+  /** The requests in flight, by slot; they keep their buffers from the garbage collector. */
+  readonly #inFlight = new Array<IoRequest | undefined>(JOB_SLOTS).fill(undefined);
+  readonly #freeSlots = this.#inFlight.map((_, slot) => slot);
+  /** Those for which there is no slot. */
+  readonly #waiting: IoRequest[] = [];
+  #threads = 0;
+  #closed = false;
+  /** Whether no thread could be started. */
+  #broken = false;
+  readonly #ended = (slot: number, result: number) => this.#complete(slot, result);
+
+  constructor(loop: EventLoop, startThread: StartThread = startWorker) {
+    this.#loop = loop;
+    this.#startThread = startThread;
+    this.#deadline = loop.timer(() => this.#checkStart());
+    this.#watch = loop.watch(this.#eventFd, Ready.IN | EDGE_TRIGGERED, () => this.#takeResults());
+  }
+
+  submit(request: IoRequest): void {
+    if (!this.#broken && this.#waiting.length === 0 && this.#start(request)) return;
+    this.#waiting.push(request);
+    if (this.#broken) this.#deadline.arm(this.#loop.now());
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#deadline.cancel();
+    this.#watch.cancel();
+    // The threads end by themselves: one that is terminated leaves descriptors of Deno's open.
+    this.#queue.close();
+    closeFd(this.#eventFd);
+  }
+
+  /** @returns false when it has to wait. */
+  #start(request: IoRequest): boolean {
+    const slot = this.#freeSlots.pop();
+    if (slot === undefined) return false;
+    const { operation, fd, offset, length, buffer, mode = 0 } = request;
+    this.#inFlight[slot] = request;
+    this.#queue.put(slot, { operation, fd, offset, length, address: buffer ? lastingAddress(buffer) : 0, mode });
+    const starting = this.#threads - this.#queue.started;
+    if (this.#queue.excess > starting && this.#threads < MOST_THREADS) this.#addThread();
+    return true;
+  }
+
+  #addThread(): void {
+    if (this.#threads++ === 0) this.#deadline.arm(this.#loop.now() + START_DEADLINE);
+    this.#startThread({ memory: this.#queue.memory, signal: this.#eventFd });
+  }
+
+  #takeResults(): void {
+    this.#queue.takeResults(this.#ended);
+    if (this.#closed) return;
+    let started = 0;
+    while (started < this.#waiting.length && this.#start(this.#waiting[started])) started++;
+    this.#waiting.splice(0, started);
+  }
+
+  #complete(slot: number, result: number): void {
+    const request = this.#inFlight[slot]!;
+    this.#inFlight[slot] = undefined;
+    this.#freeSlots.push(slot);
+    request.done(result);
+  }
+
+  /**
+   * A thread that cannot start says so only to JavaScript's event loop, which does not run in a device process. Requests fail then; the
+   * queue is closed, so that none is carried out after all.
+   */
+  #checkStart(): void {
+    if (!this.#broken && this.#queue.started > 0) return;
+    if (!this.#broken) this.#queue.close();
+    this.#broken = true;
+    const lost = [...this.#inFlight.filter((request) => request !== undefined), ...this.#waiting];
+    this.#inFlight.fill(undefined);
+    this.#waiting.length = 0;
+    for (const { done } of lost) done(-Errno.EIO);
+  }
+}
