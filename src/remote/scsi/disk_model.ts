@@ -74,14 +74,14 @@ export interface DiskModel {
 }
 
 /**
- * Limits that the Block Limits page announces (SBC-3, section 6.6.3), in bytes. Image files are read and written from
- * within the device loop, so a single command may not keep it for long.
+ * Limits that the Block Limits page announces (SBC-3, section 6.6.3), in bytes. Memory does not set them, since all commands work in
+ * chunks: they are what images get done within an initiator's patience, also those that unmap or write cluster by cluster.
  */
 export const Limit = {
-  TRANSFER: 32 * 1024 * 1024,
+  TRANSFER: 256 * 1024 * 1024,
   UNMAP: 1024 * 1024 * 1024,
   UNMAP_DESCRIPTORS: 255,
-  WRITE_SAME: 8 * 1024 * 1024,
+  WRITE_SAME: 1024 * 1024 * 1024,
 } as const;
 
 const MIN_BLOCK_SIZE = 512;

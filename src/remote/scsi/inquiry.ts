@@ -125,8 +125,10 @@ function blockLimits(disk: DiskModel): Uint8Array {
   if (!disk.drive.readOnly) {
     page.setUint32(16, inBlocks(Limit.UNMAP)); // MAXIMUM UNMAP LBA COUNT
     page.setUint32(20, Limit.UNMAP_DESCRIPTORS);
-    // File systems give back pages; smaller holes are only zeroed.
-    page.setUint32(24, Math.max(1, inBlocks(4096), 2 ** disk.physicalExponent)); // OPTIMAL UNMAP GRANULARITY
+    // Where the image does not say: file systems give back pages; smaller holes are only zeroed.
+    const granularity = inBlocks(disk.drive.discardGranularity ?? 4096);
+    page.setUint32(24, Math.max(1, granularity, 2 ** disk.physicalExponent)); // OPTIMAL UNMAP GRANULARITY
+    page.setUint32(28, 0x80000000); // UGAVALID; UNMAP GRANULARITY ALIGNMENT 0
   }
   page.setBigUint64(32, BigInt(inBlocks(Limit.WRITE_SAME))); // MAXIMUM WRITE SAME LENGTH
   return new Uint8Array(page.buffer);

@@ -129,10 +129,11 @@ Deno.test("WRITE SAME is on the medium before its status when the write cache is
 });
 
 Deno.test("WRITE SAME refuses what page B0h and the provisioning page rule out", () => {
-  const { sense } = rig({ size: 128 * 1024 * 1024 });
-  const most = 8 * 1024 * 1024 / 512;
+  const { sense } = rig();
+  const most = 1024 * 1024 * 1024 / 512;
   assertEquals(sense(mediumCdb[16](0x93, 0, 0)), Sense.INVALID_CDB_FIELD, "WSNZ");
   assertEquals(sense(mediumCdb[16](0x93, 0, most + 1)), Sense.INVALID_CDB_FIELD);
+  assertEquals(sense(mediumCdb[16](0x93, 0, most)), Sense.LBA_OUT_OF_RANGE, "not too long in itself");
   assertEquals(sense(mediumCdb[16](0x93, 0, 1, ANCHOR)), Sense.INVALID_CDB_FIELD);
   assertEquals(sense(mediumCdb[16](0x93, 0, 1, 0x20)), Sense.INVALID_CDB_FIELD, "WRPROTECT");
   assertEquals(sense(mediumCdb[10](0x41, 0, 1, NDOB)), Sense.INVALID_CDB_FIELD);

@@ -101,9 +101,13 @@ Deno.test("an LBA of 64 bits that no medium has is out of range", () => {
   }
 });
 
-Deno.test("SBC-3 6.6.3, more than the maximum transfer length is refused", () => {
-  const size = 64 * 1024 * 1024;
-  const { sense } = rig({ size });
+Deno.test("SBC-3 6.6.3, more than the maximum transfer length is refused, for itself", () => {
+  const { sense } = rig();
+  const most = 256 * 1024 * 1024 / 512;
+  assertEquals(sense(mediumCdb[16](READ[16], 0, most + 1)), Sense.INVALID_CDB_FIELD);
+  assertEquals(sense(mediumCdb[12](WRITE[12], 0, most + 1)), Sense.INVALID_CDB_FIELD);
+  assertEquals(sense(mediumCdb[16](READ[16], 0, most)), Sense.LBA_OUT_OF_RANGE);
+});
   assertEquals(sense(mediumCdb[16](READ[16], 0, 65537)), Sense.INVALID_CDB_FIELD);
   assertEquals(sense(mediumCdb[12](WRITE[12], 0, 65537)), Sense.INVALID_CDB_FIELD);
   assertEquals(sense(mediumCdb[16](READ[16], 0, 0xffffffff)), Sense.INVALID_CDB_FIELD);

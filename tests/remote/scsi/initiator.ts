@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import type { ScsiInitiator, ScsiRequest, ScsiTarget } from "../../../src/remote/scsi/scsi.ts";
+import type { ScsiInitiator, ScsiRequest, ScsiTarget, TaskAttributeCode } from "../../../src/remote/scsi/scsi.ts";
 import { ParallelScsiBus } from "../../../src/remote/scsi/bus.ts";
 import { ScsiDisk, type ScsiDiskOptions } from "../../../src/remote/scsi/disk.ts";
 import { MemoryDevice, type MemoryDeviceOptions } from "./memory_device.ts";
@@ -17,6 +17,8 @@ export interface Exchange {
   request?: ScsiRequest;
 }
 
+const NO_DATA = new Uint8Array(0);
+
 /** A host adapter that checks the seam's rules as it goes. */
 export class TestInitiator implements ScsiInitiator {
   /** Whether chunks are moved from within `dataReady`. */
@@ -27,9 +29,9 @@ export class TestInitiator implements ScsiInitiator {
   constructor(readonly target: ScsiTarget) {}
 
   /** Starts a command. `out` is what the data-out phase takes from; beyond it come zeroes. */
-  start(cdb: readonly number[], out: Uint8Array = new Uint8Array(0), lun = 0): Exchange {
+  start(cdb: readonly number[], out: Uint8Array = NO_DATA, lun = 0, attribute?: TaskAttributeCode): Exchange {
     const exchange: Exchange & { out: Uint8Array } = { data: new Uint8Array(0), taken: 0, chunks: [], out };
-    const request = this.target.start(this, lun, Uint8Array.from(cdb), exchange);
+    const request = this.target.start(this, lun, Uint8Array.from(cdb), exchange, attribute);
     assert(request.tag === exchange);
     exchange.request = request;
     return exchange;

@@ -85,11 +85,21 @@ Deno.test("SBC-3 6.6.3, page B0h states the limits that commands are held to", (
     assertEquals(data.length, 64);
     assertEquals(data[4] & 1, 1, "WSNZ");
     assertEquals(view.getUint16(6), 8192 / logicalBlockSize, "OPTIMAL TRANSFER LENGTH GRANULARITY");
-    assertEquals(view.getUint32(8), 32 * 1024 * 1024 / logicalBlockSize, "MAXIMUM TRANSFER LENGTH");
+    assertEquals(view.getUint32(8), 256 * 1024 * 1024 / logicalBlockSize, "MAXIMUM TRANSFER LENGTH");
     assertEquals(view.getUint32(20), 1024 * 1024 * 1024 / logicalBlockSize, "MAXIMUM UNMAP LBA COUNT");
     assertEquals(view.getUint32(24), 255, "MAXIMUM UNMAP BLOCK DESCRIPTOR COUNT");
-    assertEquals(view.getBigUint64(36), BigInt(8 * 1024 * 1024 / logicalBlockSize), "MAXIMUM WRITE SAME LENGTH");
+    assertEquals(view.getBigUint64(36), BigInt(1024 * 1024 * 1024 / logicalBlockSize), "MAXIMUM WRITE SAME LENGTH");
   }
+});
+
+Deno.test("SBC-3 6.6.3, the unmap granularity is the image's, else 4096 bytes, and not below a physical block", () => {
+  const granularity = (discardGranularity?: number, physicalBlockSize = 512) => {
+    const data = rig({ discardGranularity, disk: { physicalBlockSize } }).good(vpd(0xb0));
+    const view = new DataView(data.buffer, data.byteOffset);
+    assertEquals(view.getUint32(32), 0x80000000, "UGAVALID, alignment 0");
+    return view.getUint32(28) * 512;
+  };
+  assertEquals([granularity(), granularity(65536), granularity(512), granularity(512, 8192)], [4096, 65536, 512, 8192]);
 });
 
 Deno.test("SBC-3 6.6.2, page B1h says how the medium turns", () => {

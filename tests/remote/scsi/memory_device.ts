@@ -11,6 +11,16 @@ export interface MemoryDeviceOptions {
   readonly readOnly?: boolean;
   /** @default {true} */
   readonly writeCache?: boolean;
+  readonly discardGranularity?: number;
+}
+
+/** A request, and how it is called in the trace. */
+interface Request {
+  readonly operation: string;
+  readonly what: string;
+  readonly offset: number;
+  readonly length: number;
+  readonly buffer?: Uint8Array;
 }
 
 /** An image in memory, whose requests complete when a test wants them to. */
@@ -18,6 +28,7 @@ export class MemoryDevice implements BlockDevice {
   readonly size: number;
   readonly readOnly: boolean;
   readonly writeCache: boolean;
+  readonly discardGranularity: number | undefined;
   readonly deferred: boolean;
   readonly bytes: Uint8Array;
   /** Every request, in the order of submission. */
@@ -27,13 +38,14 @@ export class MemoryDevice implements BlockDevice {
   readonly failures: { readonly operation: string; readonly offset?: number; readonly error: Error }[] = [];
   /** Completed writes, in that order, and whether each is on stable storage. */
   readonly #writes: { readonly offset: number; readonly data: Uint8Array; stable: boolean }[] = [];
-  readonly #pending: (() => void)[] = [];
+  readonly #pending: (Request & { readonly finish: () => void })[] = [];
 
   constructor(size: number, options: MemoryDeviceOptions = {}) {
     this.size = size;
     this.bytes = new Uint8Array(size);
     this.readOnly = options.readOnly ?? false;
     this.writeCache = options.writeCache ?? true;
+    this.discardGranularity = options.discardGranularity;
     this.deferred = options.deferred ?? false;
   }
 
@@ -49,11 +61,16 @@ export class MemoryDevice implements BlockDevice {
     return this.#pending.length;
   }
 
+  /** Whether a request that begins at `offset` waits. */
+  inFlight(offset: number): boolean {
+    return this.#pending.some((request) => request.offset === offset);
+  }
+
   /** Completes a waiting request: the oldest, or another by its place in the queue. */
   complete(place = 0): void {
     const [request] = this.#pending.splice(place, 1);
     assert(request !== undefined, "nothing is in flight");
-    request!();
+    request!.finish();
   }
 
   /** Completes waiting requests until there are none, those submitted meanwhile too. */
@@ -68,40 +85,37 @@ export class MemoryDevice implements BlockDevice {
   }
 
   read(offset: number, into: Uint8Array, done: BlockCompletion): void {
-    this.#submit("read", `read ${into.length} @ ${offset}`, offset, into.length, done, () => {
-      into.set(this.bytes.subarray(offset, offset + into.length));
-    });
+    const request = { operation: "read", what: "read", offset, length: into.length, buffer: into };
+    this.#submit(request, done, () => into.set(this.bytes.subarray(offset, offset + into.length)));
   }
 
   write(offset: number, from: Uint8Array, fua: boolean, done: BlockCompletion): void {
-    assert(!this.readOnly, "a write reached a read-only image");
-    const submitted = from.slice();
-    this.#submit("write", `write${fua ? "+fua" : ""} ${from.length} @ ${offset}`, offset, from.length, done, () => {
+    const data = from.slice();
+    const what = fua ? "write+fua" : "write";
+    this.#submit({ operation: "write", what, offset, length: from.length, buffer: from }, done, () => {
       // (assertEquals is slow on long buffers that are equal, which they are.)
-      if (!same(from, submitted)) throw new Error("the buffer changed while the request was in flight");
+      if (!same(from, data)) throw new Error("the buffer changed while the request was in flight");
       this.bytes.set(from, offset);
-      this.#writes.push({ offset, data: submitted, stable: fua || !this.writeCache });
+      this.#writes.push({ offset, data, stable: fua || !this.writeCache });
     });
   }
 
   /** Only what was completed when the flush was submitted is stable afterwards. */
   flush(done: BlockCompletion): void {
     const covered = this.#writes.length;
-    this.#submit("flush", "flush", 0, 0, done, () => {
+    this.#submit({ operation: "flush", what: "flush", offset: 0, length: 0 }, done, () => {
       for (const write of this.#writes.slice(0, covered)) write.stable = true;
     });
   }
 
   discard(offset: number, length: number, done: BlockCompletion): void {
-    assert(!this.readOnly, "a discard reached a read-only image");
-    this.#submit("discard", `discard ${length} @ ${offset}`, offset, length, done, () => {
+    this.#submit({ operation: "discard", what: "discard", offset, length }, done, () => {
       this.bytes.fill(0xdd, offset, offset + length); // whatever; surely not what it was
     });
   }
 
   writeZeroes(offset: number, length: number, unmap: boolean, done: BlockCompletion): void {
-    assert(!this.readOnly, "zeroes reached a read-only image");
-    this.#submit("write", `zero${unmap ? "+unmap" : ""} ${length} @ ${offset}`, offset, length, done, () => {
+    this.#submit({ operation: "write", what: unmap ? "zero+unmap" : "zero", offset, length }, done, () => {
       this.bytes.fill(0, offset, offset + length);
       this.#writes.push({ offset, data: new Uint8Array(length), stable: !this.writeCache });
     });
@@ -112,17 +126,15 @@ export class MemoryDevice implements BlockDevice {
     done();
   }
 
-  #submit(
-    operation: string,
-    trace: Trace,
-    offset: number,
-    length: number,
-    done: BlockCompletion,
-    work: () => void,
-  ): void {
+  #submit(request: Request, done: BlockCompletion, work: () => void): void {
+    const { operation, what, offset, length, buffer } = request;
+    const trace = operation === "flush" ? what : `${what} ${length} @ ${offset}`;
     assert(!this.closed, "a request reached a closed image");
+    assert(!this.readOnly || operation === "read" || operation === "flush", `${what} reached a read-only image`);
     assert(Number.isSafeInteger(offset) && offset >= 0 && length >= 0 && offset + length <= this.size, trace);
     assert(offset % 512 === 0 && length % 512 === 0, trace);
+    const shared = this.#pending.some((other) => buffer !== undefined && other.buffer?.buffer === buffer.buffer);
+    assert(!shared, "a buffer is used by two requests in flight");
     this.trace.push(trace);
     const failure = this.failures.findIndex((planned) =>
       planned.operation === operation && (planned.offset ?? offset) === offset
@@ -132,7 +144,7 @@ export class MemoryDevice implements BlockDevice {
       if (error === undefined) work();
       done(error);
     };
-    if (this.deferred) this.#pending.push(finish);
+    if (this.deferred) this.#pending.push({ ...request, finish });
     else finish();
   }
 }
