@@ -6,6 +6,9 @@
  * them, and refcounts fall only when no table on stable storage refers to the cluster any more. What a failure interrupts is
  * done again by the next commit: a table counts as written only once the host has confirmed it.
  *
+ * That holds for images with lazy refcounts too. The feature allows refcounts to be late, under the dirty bit, and the price is a
+ * repair after each crash; here they are late as it is, until a commit, and no image is ever marked dirty.
+ *
  * @module
  */
 import { type Coroutine, type Wait, waitFor, waitForAll } from "../coroutine.ts";

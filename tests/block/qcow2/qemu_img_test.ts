@@ -53,6 +53,7 @@ const VARIANTS: readonly Variant[] = [
     snapshot: true,
   },
   { name: "an external data file", options: "cluster_size=4k", dataFile: true },
+  { name: "a raw external data file", options: "cluster_size=4k,data_file_raw=on", dataFile: true },
   { name: "preallocated metadata", options: "preallocation=metadata,cluster_size=4k" },
 ];
 
@@ -125,6 +126,7 @@ function workOn(folder: string, variant: Variant, before: Uint8Array, steps: rea
   close(work(open(), model, steps, reopen, SECTOR));
   file.save(`${folder}/after.qcow2`);
   data?.save(`${folder}/data`);
+  if (variant.options.includes("data_file_raw")) assertEquals(data?.bytes(0, model.length), model);
   return model;
 }
 
