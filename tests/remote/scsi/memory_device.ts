@@ -93,7 +93,6 @@ export class MemoryDevice implements BlockDevice {
     const data = from.slice();
     const what = fua ? "write+fua" : "write";
     this.#submit({ operation: "write", what, offset, length: from.length, buffer: from }, done, () => {
-      // (assertEquals is slow on long buffers that are equal, which they are.)
       if (!same(from, data)) throw new Error("the buffer changed while the request was in flight");
       this.bytes.set(from, offset);
       this.#writes.push({ offset, data, stable: fua || !this.writeCache });
@@ -149,6 +148,9 @@ export class MemoryDevice implements BlockDevice {
   }
 }
 
-function same(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && a.every((byte, i) => byte === b[i]);
+/** Whether two arrays hold the same bytes: in long ones that do, much faster than assertEquals. */
+export function same(a: Uint8Array, b: Uint8Array): boolean {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
 }
