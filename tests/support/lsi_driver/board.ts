@@ -5,11 +5,12 @@
  * @module
  */
 import { assertEquals } from "@std/assert";
-import { createEventFd, drainEventFd, pollFd, Ready, signalEventFd } from "../../../src/ffi/event.ts";
+import { createEventFd, drainEventFd, Epoll, Ready, signalEventFd } from "../../../src/ffi/event.ts";
 import { closeFd } from "../../../src/ffi/file.ts";
 import { createMemoryFile, mapFile, type Mapping } from "../../../src/ffi/memory.ts";
 import { PciCommand, PciConfig } from "../../../src/device/config_space.ts";
 import { Channel } from "../../../src/link/channel.ts";
+import { LinkError } from "../../../src/link/link_error.ts";
 import type { Message } from "../../../src/link/message.ts";
 import { Bar } from "./layout.ts";
 
@@ -27,6 +28,7 @@ export class Board {
   readonly #memory: Mapping;
   readonly #irq = createEventFd();
   readonly #resample = createEventFd();
+  readonly #epoll = new Epoll();
 
   /**
    * @param link The socket to the device process, which belongs to the board from now on.
@@ -44,6 +46,8 @@ export class Board {
       closeFd(fd);
     }
     this.#tell((message) => message.setIrqFd(), [this.#irq, this.#resample]);
+    this.#epoll.add(this.#irq, Ready.IN);
+    this.#epoll.add(link, Ready.RDHUP);
   }
 
   /** Puts the LSI53C895A where the driver expects it, as firmware does. */
@@ -86,9 +90,14 @@ export class Board {
    *
    * @param timeout Milliseconds. @default {30 s, which no device takes that works}
    * @returns whether it came.
+   * @throws {LinkError} when the device process has gone away.
    */
   waitForInterrupt(timeout = PATIENCE): boolean {
-    return pollFd(this.#irq, Ready.IN, timeout) !== 0 && drainEventFd(this.#irq);
+    let gone = false;
+    this.#epoll.wait(timeout, (fd) => gone ||= fd !== this.#irq);
+    if (drainEventFd(this.#irq)) return true;
+    if (gone) throw new LinkError("the device process has gone away", "closed");
+    return false;
   }
 
   /** Tells the device process that the guest has served the interrupt: it comes again where the pin is still high. */
@@ -98,6 +107,7 @@ export class Board {
 
   /** Closes the link, whereupon the device process ends, and gives the memory back. */
   close(): void {
+    this.#epoll.close();
     this.#channel.close();
     this.#memory.unmap();
     [this.#irq, this.#resample].forEach(closeFd);

@@ -33,12 +33,19 @@ export interface DeviceProcessOptions extends LsiDriverOptions {
   readonly cpus?: string;
 }
 
+/** How a device process ended, and what it wrote. */
+export interface Ending {
+  readonly status: ExitStatus;
+  readonly errors: string;
+}
+
 /** A running device process. */
 export class DeviceProcess {
   readonly board: Board;
   readonly #child: ChildProcess;
   readonly #errors: number;
   readonly #options: DeviceProcessOptions;
+  #ending: Ending | undefined;
 
   constructor(options: DeviceProcessOptions) {
     this.#options = options;
@@ -102,8 +109,12 @@ export class DeviceProcess {
     this.#child.kill(Signal.KILL);
   }
 
-  /** Closes the link and waits for the end of the process. @returns how it ended, and what it wrote. */
-  stop(): { status: ExitStatus; errors: string } {
+  /** Closes the link and waits for the end of the process. Calling it again returns the same. */
+  stop(): Ending {
+    return this.#ending ??= this.#stop();
+  }
+
+  #stop(): Ending {
     this.board.close();
     if (pollFd(this.#child.pidfd, Ready.IN, PATIENCE) === 0) this.#child.kill(Signal.KILL);
     const status = this.#child.wait();

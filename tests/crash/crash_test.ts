@@ -1,0 +1,201 @@
+/**
+ * A guest writes to its disk, and the device process is killed in the middle of it, again and again on the same image. What the guest was
+ * told is on stable storage has to be there, and the image has to be one that QEMU finds no error in.
+ *
+ * `deno task test:crash` kills hundreds of times; as a part of `deno task test` it is a few times for each kind of image.
+ */
+import { assertEquals } from "@std/assert";
+import { closeFd, duplicateFd } from "../../src/ffi/file.ts";
+import { Signal } from "../../src/ffi/process.ts";
+import { LinkError } from "../../src/link/link_error.ts";
+import { DeviceProcess, type Ending } from "../support/lsi_driver/device_process.ts";
+import type { LsiDriver } from "../support/lsi_driver/lsi_driver.ts";
+import { execute, read10 } from "../support/lsi_driver/scsi_disk.ts";
+import { leakingNothing } from "../support/leaks.ts";
+import { SOURCE } from "../support/machines.ts";
+import { program, testNeeding } from "../support/requirements.ts";
+import {
+  checkBystanders,
+  contentByQemu,
+  type CrashImage,
+  createImage,
+  DISK_SIZE,
+  findErrors,
+  IMAGE_KINDS,
+  type ImageKind,
+  repair,
+} from "./images.ts";
+import { describeValue, Journal } from "./journal.ts";
+import { Killer } from "./killer.ts";
+import { readSector, SECTOR } from "./sector.ts";
+import { Writer } from "./writer.ts";
+
+/** How often each image's device process is killed. */
+const KILLS = Number(Deno.env.get("SPLITVM_CRASH_KILLS") ?? 2);
+
+const MIB = 1024 * 1024;
+
+/** When a process is killed. */
+type Moment =
+  /** While it starts: opens the image, repairs it. */
+  | "starting"
+  /** While the guest writes. */
+  | "writing"
+  /** While it closes the image after the guest has gone. */
+  | "closing";
+
+/** One of several, by chance. */
+function pick<T>(values: readonly T[]): T {
+  return values[Math.floor(Math.random() * values.length)];
+}
+
+/** A delay in milliseconds; short ones are as likely as long ones. */
+function delay(most: number): number {
+  return 0.2 * (most / 0.2) ** Math.random();
+}
+
+/** `cache=`, `aio=` and `discard=` of a start. */
+function randomDrive({ path, kind }: CrashImage): { drive: string; discards: boolean } {
+  const cache = pick(["writeback", "none", "writethrough", "directsync"]);
+  const aio = pick(["", ",aio=threads", ",aio=io_uring"]);
+  const discards = pick([true, false]);
+  const options = `format=${kind.format},cache=${cache}${aio},discard=${discards ? "unmap" : "ignore"}`;
+  return { drive: `file=${path},${options}`, discards };
+}
+
+/** Compares what a disk holds with what it may hold. It is what counts from then on. */
+function verify(content: Uint8Array, journal: Journal): void {
+  for (let sector = 0; sector < journal.sectors; sector++) {
+    const value = readSector(content.subarray(sector * SECTOR, (sector + 1) * SECTOR), sector);
+    const possible = journal.possibleValues(sector);
+    if (!possible.includes(value)) {
+      const expected = possible.map(describeValue).join(" or ");
+      throw new Error(`After a crash sector ${sector} holds ${describeValue(value)}, not ${expected}`);
+    }
+    journal.settle(sector, value);
+  }
+}
+
+/** All that a disk holds. */
+function readDisk(driver: LsiDriver): Uint8Array<ArrayBuffer> {
+  const content = new Uint8Array(DISK_SIZE);
+  for (let offset = 0; offset < DISK_SIZE; offset += MIB) {
+    execute(driver, read10(offset / SECTOR, MIB / SECTOR), "in", MIB);
+    content.set(driver.buffer(0), offset);
+  }
+  return content;
+}
+
+/** Whether an error is what a driver sees of a killed process. */
+function isPeerGone(error: unknown): boolean {
+  if (error instanceof LinkError && error.failure === "closed") return true;
+  return error instanceof Error && error.cause !== undefined && isPeerGone(error.cause);
+}
+
+function requireKilled({ status, errors }: Ending, orCode?: number): void {
+  if ("signal" in status ? status.signal === Signal.KILL && errors === "" : status.code === orCode) return;
+  throw new Error(`The device process ended by itself with ${JSON.stringify(status)}: ${errors}`);
+}
+
+/** What becomes of one image. */
+class Victim {
+  readonly #image: CrashImage;
+  readonly #folder: string;
+  readonly #killer: Killer;
+  readonly #journal: Journal;
+
+  constructor(image: CrashImage, folder: string, killer: Killer) {
+    this.#image = image;
+    this.#folder = folder;
+    this.#killer = killer;
+    this.#journal = new Journal(image.initial);
+  }
+
+  /** Starts a process, has a guest write, and kills it. */
+  kill(moment: Moment): void {
+    const { drive, discards } = randomDrive(this.#image);
+    const process = new DeviceProcess({ half: SOURCE, drive });
+    // The killer's own descriptor: what it signals is this process, even when that has been reaped.
+    const pidfd = duplicateFd(process.pidfd);
+    try {
+      if (moment === "starting") this.#killer.arm(pidfd, delay(200));
+      const driver = process.start();
+      verify(readDisk(driver), this.#journal);
+      if (moment !== "closing") this.#killer.arm(pidfd, delay(200));
+      const writer = new Writer(driver, this.#journal, { depth: pick([1, 4, 16]), discards, random: Math.random });
+      writer.run(moment === "closing" ? performance.now() + delay(50) : Infinity);
+      this.#killer.arm(pidfd, delay(20));
+    } catch (error) {
+      if (!isPeerGone(error)) throw new Error(`with ${drive}`, { cause: error });
+    } finally {
+      const ending = process.stop();
+      this.#killer.wait();
+      closeFd(pidfd);
+      requireKilled(ending, moment === "closing" ? 0 : undefined);
+    }
+  }
+
+  /** What QEMU makes of the image after a crash. Sometimes it repairs it. */
+  examine(): void {
+    const { kind, path } = this.#image;
+    if (kind.format === "qcow2") {
+      if (kind.lazy) {
+        if (Math.random() < 0.3) repair(path, "all");
+      } else {
+        this.#requireNoErrors();
+        if (Math.random() < 0.3) repair(path, "leaks");
+      }
+    }
+    if (Math.random() < 0.3) verify(contentByQemu(this.#image, this.#folder), this.#journal);
+  }
+
+  /** Starts a process that ends in good order, after which nothing at all may be wrong. */
+  end(): void {
+    const { drive } = randomDrive(this.#image);
+    const process = new DeviceProcess({ half: SOURCE, drive });
+    try {
+      verify(readDisk(process.start()), this.#journal);
+    } finally {
+      assertEquals(process.stop(), { status: { code: 0 }, errors: "" });
+    }
+    if (this.#image.kind.format === "qcow2") this.#requireNoErrors();
+    verify(contentByQemu(this.#image, this.#folder), this.#journal);
+    checkBystanders(this.#image, this.#folder);
+  }
+
+  #requireNoErrors(): void {
+    const wrong = findErrors(this.#image.path);
+    if (wrong !== undefined) throw new Error(wrong);
+  }
+}
+
+function torment(kind: ImageKind, killer: Killer): void {
+  const folder = Deno.makeTempDirSync({ dir: "/var/tmp", prefix: "splitvm-crash-" });
+  let kills = 0;
+  try {
+    const victim = new Victim(createImage(kind, folder), folder, killer);
+    for (; kills < KILLS; kills++) {
+      victim.kill(pick(["writing", "writing", "writing", "writing", "starting", "closing"]));
+      victim.examine();
+    }
+    victim.end();
+    Deno.removeSync(folder, { recursive: true });
+  } catch (error) {
+    throw new Error(`after ${kills} kills; the image stays in ${folder}`, { cause: error });
+  }
+}
+
+for (const kind of IMAGE_KINDS) {
+  testNeeding(
+    [program("qemu-img", "qemu-utils")],
+    `what a guest was told is on stable storage survives the kill of its device process: ${kind.name}`,
+    () => {
+      const killer = new Killer();
+      try {
+        leakingNothing(() => torment(kind, killer))();
+      } finally {
+        killer.close();
+      }
+    },
+  );
+}

@@ -1,0 +1,68 @@
+/**
+ * Kills a process after a while, wherever it and this thread then are.
+ *
+ * @module
+ */
+
+/** Words that this thread and the killer's share. */
+const Word = { STATE: 0, PIDFD: 1, MICROSECONDS: 2 } as const;
+const State = { STARTING: 0, IDLE: 1, ARMED: 2, QUIT: 3 } as const;
+
+/** What a worker gets that is to be a killer. */
+export type KillerMessage = SharedArrayBuffer;
+
+/** A thread that kills when it is told to. */
+export class Killer {
+  readonly #words = new Int32Array(new SharedArrayBuffer(12));
+  readonly #worker = new Worker(new URL("./killer_worker.ts", import.meta.url), { type: "module" });
+
+  constructor() {
+    this.#worker.postMessage(this.#words.buffer satisfies KillerMessage);
+    Atomics.wait(this.#words, Word.STATE, State.STARTING);
+  }
+
+  /**
+   * Has a process killed. {@linkcode wait} is to be called before its pidfd is closed.
+   *
+   * @param delay Milliseconds.
+   */
+  arm(pidfd: number, delay: number): void {
+    this.#words[Word.PIDFD] = pidfd;
+    this.#words[Word.MICROSECONDS] = Math.round(1000 * delay);
+    this.#set(State.ARMED);
+  }
+
+  /** Waits until it has killed. */
+  wait(): void {
+    while (Atomics.load(this.#words, Word.STATE) === State.ARMED) Atomics.wait(this.#words, Word.STATE, State.ARMED);
+  }
+
+  close(): void {
+    this.wait();
+    this.#set(State.QUIT);
+    this.#worker.terminate();
+  }
+
+  #set(state: number): void {
+    Atomics.store(this.#words, Word.STATE, state);
+    Atomics.notify(this.#words, Word.STATE);
+  }
+}
+
+/** The killer's side: serves until it is told to quit. */
+export function serveKills(shared: KillerMessage, kill: (pidfd: number) => void): void {
+  const words = new Int32Array(shared);
+  const never = new Int32Array(new SharedArrayBuffer(4));
+  const idle = () => {
+    Atomics.store(words, Word.STATE, State.IDLE);
+    Atomics.notify(words, Word.STATE);
+  };
+  idle();
+  for (;;) {
+    Atomics.wait(words, Word.STATE, State.IDLE);
+    if (Atomics.load(words, Word.STATE) === State.QUIT) return;
+    Atomics.wait(never, 0, 0, words[Word.MICROSECONDS] / 1000);
+    kill(words[Word.PIDFD]);
+    idle();
+  }
+}
