@@ -18,10 +18,18 @@ import { IO_THREAD } from "./io_thread.ts";
 const MOST_THREADS = 4;
 
 /** How long the first thread may take to start, in nanoseconds. Here it takes 30 ms. */
-const START_DEADLINE = 30e9;
+const START_DEADLINE = 60e9;
 
 /** Starts a thread that takes part in serving a queue. */
 export type StartThread = (message: IoThreadMessage) => void;
+
+/** For tests: how threads start. */
+export interface ThreadEngineOptions {
+  /** @default {a worker of this program} */
+  readonly startThread?: StartThread;
+  /** How long the first thread may take to start, in nanoseconds. */
+  readonly startDeadline?: number;
+}
 
 function startWorker(message: IoThreadMessage): void {
   new Worker(mainModule(), { type: "module", name: IO_THREAD }).postMessage(message);
@@ -31,6 +39,7 @@ function startWorker(message: IoThreadMessage): void {
 export class ThreadEngine implements IoEngine {
   readonly #queue = new JobQueue();
   readonly #startThread: StartThread;
+  readonly #startDeadline: number;
   readonly #eventFd = createEventFd();
   readonly #watch: Watch;
   readonly #loop: EventLoop;
@@ -46,9 +55,11 @@ export class ThreadEngine implements IoEngine {
   #broken = false;
   readonly #ended = (slot: number, result: number) => this.#complete(slot, result);
 
-  constructor(loop: EventLoop, startThread: StartThread = startWorker) {
+  constructor(loop: EventLoop, options: ThreadEngineOptions = {}) {
+    const { startThread = startWorker, startDeadline = START_DEADLINE } = options;
     this.#loop = loop;
     this.#startThread = startThread;
+    this.#startDeadline = startDeadline;
     this.#deadline = loop.timer(() => this.#checkStart());
     this.#watch = loop.watch(this.#eventFd, Ready.IN | EDGE_TRIGGERED, () => this.#takeResults());
   }
@@ -82,7 +93,7 @@ export class ThreadEngine implements IoEngine {
   }
 
   #addThread(): void {
-    if (this.#threads++ === 0) this.#deadline.arm(this.#loop.now() + START_DEADLINE);
+    if (this.#threads++ === 0) this.#deadline.arm(this.#loop.now() + this.#startDeadline);
     this.#startThread({ memory: this.#queue.memory, signal: this.#eventFd });
   }
 

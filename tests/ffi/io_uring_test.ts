@@ -5,20 +5,8 @@ import { closeFd, Fallocate, fileStatus, openFile, OpenFlags } from "../../src/f
 import { IoUring, RingOperation } from "../../src/ffi/io_uring.ts";
 import { lastingAddress } from "../../src/ffi/memory.ts";
 import { leakingNothing } from "../support/leaks.ts";
-import { type Requirement, testNeeding } from "../support/requirements.ts";
-
-const IO_URING: Requirement = {
-  name: "io_uring",
-  remedy: "use Linux 5.6 or later, and set the sysctl kernel.io_uring_disabled to 0",
-  isMet() {
-    try {
-      IoUring.open(2, 4).close();
-      return true;
-    } catch {
-      return false;
-    }
-  },
-};
+import { testNeeding } from "../support/requirements.ts";
+import { IO_URING } from "../block/host_support.ts";
 
 interface Setting {
   readonly ring: IoUring;
