@@ -10,6 +10,7 @@ import { EventLoop } from "../event_loop.ts";
 import { OptionError } from "../options/option_error.ts";
 import { print, printJson } from "../print.ts";
 import type { ImgArguments } from "./arguments.ts";
+import { toDecimals } from "./decimals.ts";
 import { openImageFile } from "./image_file.ts";
 import { startProgress } from "./progress_line.ts";
 
@@ -21,13 +22,6 @@ export function checkStatus({ checkErrors, corruptions, leaks }: CheckResult): n
   if (checkErrors > 0) return CheckStatus.UNCHECKED;
   if (corruptions > 0) return CheckStatus.CORRUPT;
   return leaks > 0 ? CheckStatus.LEAKS : CheckStatus.CONSISTENT;
-}
-
-/** C's `%.2f`: what lies exactly in the middle goes to the even digit, where JavaScript goes up. */
-function twoDecimals(value: number): string {
-  const floor = Math.floor(value * 100);
-  const isTie = value * 8 % 1 === 0 && value * 100 - floor === 0.5;
-  return ((isTie ? floor + floor % 2 : value * 100) / 100).toFixed(2);
 }
 
 /** A result for people, as qemu-img prints it. */
@@ -50,7 +44,7 @@ export function checkText(result: CheckResult): string {
   }
   if (checkErrors > 0) lines.push("", `${checkErrors} internal errors have occurred during the check.`);
   if (total > 0 && allocated > 0) {
-    const percent = (part: number, whole: number) => `${twoDecimals(part * 100 / whole)}%`;
+    const percent = (part: number, whole: number) => `${toDecimals(part * 100 / whole, 2)}%`;
     const parts = [
       `${percent(allocated, total)} allocated`,
       `${percent(result.fragmentedClusters, allocated)} fragmented`,

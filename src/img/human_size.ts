@@ -4,14 +4,15 @@
  * @module
  */
 
+import { toDecimals } from "./decimals.ts";
+
 const UNITS = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
 
 /** C's `%.3g`: three significant digits, no zeroes at the end of a fraction. */
 function threeDigits(value: number): string {
-  const digits = value.toPrecision(3);
-  if (!digits.includes("e")) return String(Number(digits));
-  const [mantissa, exponent] = digits.split("e");
-  return `${Number(mantissa)}e${exponent[0]}${exponent.slice(1).padStart(2, "0")}`;
+  const decimals = value >= 100 ? 0 : value >= 10 ? 1 : value >= 1 ? 2 : 3;
+  const rounded = Number(toDecimals(value, decimals));
+  return rounded === 1000 ? "1e+03" : String(rounded);
 }
 
 /**

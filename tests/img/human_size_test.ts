@@ -27,6 +27,12 @@ Deno.test("a size that rounds up to a thousand is written as C's %g does it", ()
   assertEquals(humanSize(999.6 * MiB), "1e+03 MiB");
 });
 
+Deno.test("a size in the middle between two goes to the even digit", () => {
+  assertEquals([192.5, 193.5, 10.25, 10.75, 1.125, 1.375].map((size) => humanSize(size * 1024)), [
+    ...["192 KiB", "194 KiB", "10.2 KiB", "10.8 KiB", "1.12 KiB", "1.38 KiB"],
+  ]);
+});
+
 Deno.test("an exact size has the bytes as well", () => {
   assertEquals(exactSize(4831838208), "4.5 GiB (4831838208 bytes)");
 });
