@@ -20,6 +20,8 @@ export async function runControlThread(machine: Machine, handle: MachineHandle):
     Deno.addSignalListener(signal, () => machine.control.requestExit(0, "host-signal"));
   }
   const watcher = new DescriptorWatcher();
+  machine.deadlines.watch(watcher);
+  machine.inputDrained.watch(watcher);
   new ControlPlane({ machine, handle, watcher, log: (line) => console.error(`splitvm: ${line}`) });
   machine.terminal?.open();
   const port = consolePort(machine);

@@ -90,6 +90,7 @@ export function launch(config: VmmConfig, self: SelfCommand, monitors: readonly 
       deviceControls: processes.controls(),
       monitors,
       eventFd: createEventFd(),
+      signalFds: { deadlines: createEventFd(), inputDrained: createEventFd() },
       consoles: {
         serial: config.serialPorts.map((backend) => backend && openOutput(backend)),
         debug: config.debugConsoles.map(({ backend }) => openOutput(backend)),

@@ -14,7 +14,7 @@ import { PciProxy } from "../proxy/pci_proxy.ts";
 import { Bus, MappingGeneration } from "./bus.ts";
 import { MACHINE_CLOCK_SIZE, MachineClock } from "./machine_clock.ts";
 import { MACHINE_EVENTS_SIZE, MachineEvents } from "./machine_events.ts";
-import { ThreadSignal } from "./thread_signal.ts";
+import { THREAD_SIGNAL_SIZE, ThreadSignal } from "./thread_signal.ts";
 import { ConsoleTerminal } from "./console_terminal.ts";
 import { Gsi, LegacyRegion, PciSlot, Port, PortCount } from "./layout.ts";
 import type { VmmConfig } from "./config.ts";
@@ -104,8 +104,14 @@ export class Machine {
     this.control = attachRunControl(handle, this.vcpus);
     this.events = new MachineEvents(records.memory("events", MACHINE_EVENTS_SIZE), handle.eventFd);
     this.clock = new MachineClock(records.memory("clock", MACHINE_CLOCK_SIZE), handle.startedAt);
-    this.deadlines = new ThreadSignal(records.memory("deadlines", 4));
-    this.inputDrained = new ThreadSignal(records.memory("input-drained", 4));
+    this.deadlines = new ThreadSignal(
+      records.memory("deadlines", THREAD_SIGNAL_SIZE),
+      handle.signalFds.deadlines,
+    );
+    this.inputDrained = new ThreadSignal(
+      records.memory("input-drained", THREAD_SIGNAL_SIZE),
+      handle.signalFds.inputDrained,
+    );
     if (this.config.serialPorts.some((backend) => backend?.kind === "stdio")) {
       this.terminal = new ConsoleTerminal(new Int32Array(records.memory("console-terminal", 4)), this.lock);
     }

@@ -52,6 +52,8 @@ export interface MachineHandle {
   readonly monitors: readonly QmpEndpoint[];
   /** An eventfd: the leading thread tells the control thread to look. */
   readonly eventFd: number;
+  /** Eventfds of the signals to the control thread. */
+  readonly signalFds: { readonly deadlines: number; readonly inputDrained: number };
   readonly consoles: ConsoleFds;
   /** When the machine was made, in nanoseconds of CLOCK_MONOTONIC. */
   readonly startedAt: number;

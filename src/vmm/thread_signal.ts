@@ -1,50 +1,79 @@
 /**
- * A call to another thread to look again, through one word of shared memory.
+ * A call to a thread with an event loop to look again: a count in shared memory, and an eventfd for when that thread waits.
+ *
+ * `Atomics.waitAsync` looks made for this, but under load the event loop of the waiting thread has been seen to stand still for good, once in some
+ * hundreds of runs. A descriptor has no such trouble.
  *
  * @module
  */
+import type { Watch } from "../event_loop.ts";
+import { drainEventFd, Ready, signalEventFd } from "../ffi/event.ts";
 
-/**
- * Longest wait without a look, in milliseconds. The promise of `Atomics.waitAsync` is settled by a task that has to wake the event loop of
- * another thread; a console whose input stood still for good has been seen once in some hundreds of runs, and a timer of the loop's
- * own ends such a pause, whatever caused it.
- */
-const LOOK_AGAIN = 100;
+/** Words of the shared memory. */
+const Word = { COUNT: 0, WAITING: 1 } as const;
 
-/** Counts calls; whoever has seen an older count looks again. */
+/** Bytes of shared memory for {@linkcode ThreadSignal}. */
+export const THREAD_SIGNAL_SIZE = 8;
+
+/** What a thread watches descriptors with. */
+export interface Watcher {
+  watch(fd: number, events: number, ready: () => void): Watch;
+}
+
+/** Counts calls; the one thread that waits looks again when it has seen an older count. */
 export class ThreadSignal {
-  readonly #word: Int32Array;
+  readonly #words: Int32Array;
+  readonly #eventFd: number;
+  #wake: (() => void) | undefined;
 
-  /** @param memory 4 bytes, zero at first. */
-  constructor(memory: SharedArrayBuffer) {
-    this.#word = new Int32Array(memory);
+  /**
+   * @param memory {@linkcode THREAD_SIGNAL_SIZE} bytes, zero at first.
+   * @param eventFd The signal's own.
+   */
+  constructor(memory: SharedArrayBuffer, eventFd: number) {
+    this.#words = new Int32Array(memory);
+    this.#eventFd = eventFd;
   }
 
   /** The count so far: take it before looking, and wait with it afterwards. */
   get count(): number {
-    return Atomics.load(this.#word, 0);
+    return Atomics.load(this.#words, Word.COUNT);
   }
 
-  /** Calls. */
+  /** Calls. A system call only where the other thread waits. */
   notify(): void {
-    Atomics.add(this.#word, 0, 1);
-    Atomics.notify(this.#word, 0);
+    Atomics.add(this.#words, Word.COUNT, 1);
+    if (Atomics.exchange(this.#words, Word.WAITING, 0) !== 0) signalEventFd(this.#eventFd);
+  }
+
+  /** For the thread that waits, once: where it learns of descriptors that are ready. */
+  watch(watcher: Watcher): void {
+    watcher.watch(this.#eventFd, Ready.IN, () => {
+      drainEventFd(this.#eventFd);
+      this.#wake?.();
+    });
   }
 
   /**
-   * Resolves when somebody has called since `count` was taken, or after `timeout` milliseconds; now and then also without
-   * either, so the caller looks again in any case.
+   * Resolves when somebody has called since `count` was taken, or after `timeout` milliseconds; perhaps also without either, so
+   * the caller looks again in any case. One wait at a time.
    *
    * @returns whether that took a wait; without one, the event loop has not had a turn.
    */
   async changed(count: number, timeout = Infinity): Promise<boolean> {
-    const longest = Math.min(timeout, LOOK_AGAIN);
-    const wait = Atomics.waitAsync(this.#word, 0, count, longest);
-    if (!wait.async) return false;
+    // The flag goes up before the count is read again: a caller either raised the count before that, or sees the flag.
+    Atomics.store(this.#words, Word.WAITING, 1);
+    if (this.count !== count || timeout <= 0) {
+      Atomics.store(this.#words, Word.WAITING, 0);
+      return false;
+    }
     let timer: ReturnType<typeof setTimeout> | undefined;
-    const turn = new Promise<void>((resolve) => timer = setTimeout(resolve, longest));
-    await Promise.race([wait.value, turn]);
+    await new Promise<void>((resolve) => {
+      this.#wake = resolve;
+      if (timeout !== Infinity) timer = setTimeout(resolve, timeout);
+    });
     clearTimeout(timer);
+    this.#wake = undefined;
     return true;
   }
 }

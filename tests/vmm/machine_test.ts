@@ -44,7 +44,13 @@ function withHandle(body: (handle: MachineHandle) => void, changes: Partial<VmmC
       body({
         ...{ config, vmFd: NO_VM, vcpuFds: [], vcpuMmapSize: 0x3000, ram: ram.handle, firmware: undefined },
         firmwareItems: buildFirmwareItems(config, ram.split, acpi),
-        ...{ proxies: [], deviceControls: [], monitors: [], eventFd: -1 },
+        ...{
+          proxies: [],
+          deviceControls: [],
+          monitors: [],
+          eventFd: -1,
+          signalFds: { deadlines: -1, inputDrained: -1 },
+        },
         ...{ consoles: { serial: [], debug: [] }, startedAt: 0, buffers: {} },
       });
     } finally {
