@@ -4,7 +4,8 @@
  * @module
  */
 import { errorChain } from "../error_chain.ts";
-import type { DriveConfig, ScsiDiskConfig } from "../options/storage.ts";
+import { CACHE_POLICIES, type DriveConfig, type ScsiDiskConfig } from "../options/storage.ts";
+import { alignedBuffer } from "../block/aligned_buffers.ts";
 import { runToEnd, type Wait, waitFor } from "../block/coroutine.ts";
 import type { BlockDevice } from "../block/block_device.ts";
 import { type OpenedImage, openImage } from "../block/open_image.ts";
@@ -58,6 +59,8 @@ function makeDisk(disk: ScsiDiskConfig, image: OpenedImage, { host, runState }: 
       hold: (retry) => errors.hold(retry),
       readErrors: disk.readErrors,
       writeErrors: disk.writeErrors,
+      // Direct I/O goes straight to and from such memory; elsewhere it would only be larger.
+      allocate: CACHE_POLICIES[disk.drive.cache].direct ? alignedBuffer : undefined,
     });
   } catch (error) {
     throw new Error(`drive ${id}: ${file} cannot be a disk: ${(error as Error).message}`);

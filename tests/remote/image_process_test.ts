@@ -106,6 +106,24 @@ Deno.test(
   }),
 );
 
+for (const aio of ["threads", "native", "io_uring"]) {
+  Deno.test(
+    `what a guest writes with cache=none,aio=${aio} is in the image, to the byte`,
+    inFolder((folder) => {
+      const file = `${folder}/disk.img`;
+      Deno.writeFileSync(file, new Uint8Array(65536));
+      const data = Uint8Array.from({ length: 40 * SECTOR }, (_, i) => i >> 7);
+      const errors = withDisk(`file=${file},format=raw,cache=none,aio=${aio}`, (driver) => {
+        write(driver, 3, data);
+        execute(driver, synchronizeCache10());
+        assertEquals(read(driver, 10), data.slice(7 * SECTOR, 8 * SECTOR));
+      });
+      assertEquals(errors, "");
+      assertEquals(Deno.readFileSync(file).slice(3 * SECTOR, 43 * SECTOR), data);
+    }),
+  );
+}
+
 Deno.test(
   "an image of another program is refused in one line",
   inFolder((folder) => {
