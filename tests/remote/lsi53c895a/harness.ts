@@ -210,7 +210,8 @@ export class Bench {
   rises = 0;
   readonly device: Lsi53c895a;
 
-  constructor() {
+  /** @param bus Takes the place of {@linkcode targets}. */
+  constructor(bus: ScsiBus = { target: (id) => this.targets.get(id) }) {
     const host: DeviceHost = {
       dma: this.memory,
       interrupt: {
@@ -222,7 +223,6 @@ export class Bench {
       clock: this.clock,
       warnOnce: (what) => this.warnings.push(what),
     };
-    const bus: ScsiBus = { target: (id) => this.targets.get(id) };
     this.device = new Lsi53c895a(host, bus);
     this.map();
   }
