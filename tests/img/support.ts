@@ -5,10 +5,8 @@
  */
 import { assertEquals } from "@std/assert";
 import { fromFileUrl } from "@std/path";
-import { program } from "../support/requirements.ts";
 
-/** Stock qemu-img, the oracle. */
-export const QEMU_IMG = program("qemu-img", "qemu-utils");
+export { QEMU_IMG } from "../support/requirements.ts";
 
 const ROOT = fromFileUrl(new URL("../..", import.meta.url));
 
