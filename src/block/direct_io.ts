@@ -12,7 +12,7 @@ import type { DirectAlignment } from "../ffi/direct_io.ts";
 import { lastingAddress } from "../ffi/memory.ts";
 import { type BouncePool, MAX_BOUNCE } from "./aligned_buffers.ts";
 import type { ByteIo } from "./byte_io.ts";
-import { type Completion, type Coroutine, run, type Wait, waitFor } from "./coroutine.ts";
+import { type Completion, type Coroutine, type Wait, waitFor } from "./coroutine.ts";
 import type { FileIo } from "./file_io.ts";
 import { type RangeHold, RangeLock } from "./range_lock.ts";
 
@@ -45,7 +45,7 @@ export class DirectIo implements ByteIo {
   }
 
   read(offset: number, into: Uint8Array, done: Completion): void {
-    if (!this.#isAligned(offset, into)) return run(this.#readBounced(offset, into), done);
+    if (!this.#isAligned(offset, into)) return this.#io.run(this.#readBounced(offset, into), done);
     this.#io.move(false, offset, into, this.#block, (error, moved) => {
       if (error === undefined) into.fill(0, moved);
       done(error);
@@ -56,7 +56,7 @@ export class DirectIo implements ByteIo {
     const hold = this.#isAligned(offset, from)
       ? this.#changes.tryAcquire(offset, offset + from.length, false)
       : undefined;
-    if (hold === undefined) return run(this.#writeSlowly(offset, from), done);
+    if (hold === undefined) return this.#io.run(this.#writeSlowly(offset, from), done);
     this.#io.move(true, offset, from, this.#block, (error) => {
       this.#changes.release(hold);
       done(error);
@@ -64,7 +64,7 @@ export class DirectIo implements ByteIo {
   }
 
   change(offset: number, length: number, start: Wait, done: Completion): void {
-    run(this.#holding(offset, offset + length, false, () => waitFor(start)), done);
+    this.#io.run(this.#holding(offset, offset + length, false, () => waitFor(start)), done);
   }
 
   #isAligned(offset: number, buffer: Uint8Array): boolean {

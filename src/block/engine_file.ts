@@ -7,7 +7,7 @@ import { FileOperation } from "../ffi/blocking_io.ts";
 import { Errno } from "../ffi/errno.ts";
 import type { Extent } from "./block_device.ts";
 import type { ByteIo } from "./byte_io.ts";
-import { type Completion, type Coroutine, run, type Wait, waitFor } from "./coroutine.ts";
+import { type Completion, type Coroutine, type Wait, waitFor } from "./coroutine.ts";
 import type { FileCall, FileIo } from "./file_io.ts";
 import type { HostFile } from "./host_file.ts";
 import { Zeroing } from "./zeroing.ts";
@@ -79,17 +79,17 @@ export class EngineFile implements HostFile {
   discard(offset: number, length: number, done: Completion): void {
     const inside = Math.min(length, this.#size - offset);
     if (inside <= 0) return done();
-    run(this.#zeroing.discard(offset, inside), done);
+    this.#io.run(this.#zeroing.discard(offset, inside), done);
   }
 
   writeZeroes(offset: number, length: number, unmap: boolean, done: Completion): void {
     const inside = Math.min(length, this.#size - offset);
     if (inside <= 0) return done();
-    run(this.#zeroing.writeZeroes(offset, inside, unmap), done);
+    this.#io.run(this.#zeroing.writeZeroes(offset, inside, unmap), done);
   }
 
   status(offset: number, length: number, done: (error?: Error, extent?: Extent) => void): void {
-    run(this.#findExtent(offset, length), done);
+    this.#io.run(this.#findExtent(offset, length), done);
   }
 
   truncate(size: number, done: Completion): void {

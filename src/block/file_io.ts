@@ -6,6 +6,7 @@
 import { type FileOperation, FileOperation as Operation, MOST_BYTES, OPERATION_CALLS } from "../ffi/blocking_io.ts";
 import { Errno, SyscallError } from "../ffi/errno.ts";
 import { closeFd } from "../ffi/file.ts";
+import { type Coroutine, run } from "./coroutine.ts";
 import type { EngineLease } from "./io_engine.ts";
 
 /** Ends a transfer: with an error, or with how many bytes were moved, fewer than asked for only at the end of the file. */
@@ -88,6 +89,15 @@ export class FileIo {
     };
     this.#inFlight++;
     step();
+  }
+
+  /** Runs what consists of several requests. The descriptor stays open between them. */
+  run<T>(steps: Coroutine<T>, done: (error: Error | undefined, value: T | undefined) => void): void {
+    this.#inFlight++;
+    run(steps, (error, value) => {
+      this.#leave();
+      done(error, value);
+    });
   }
 
   /** The error that a failed operation's result stands for. */
