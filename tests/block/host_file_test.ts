@@ -12,7 +12,7 @@ import { runToEnd, type Wait, waitFor } from "../../src/block/coroutine.ts";
 import type { HostFile } from "../../src/block/host_file.ts";
 import { createHostFile, type HostFileOptions, openHostFile } from "../../src/block/open_host_file.ts";
 import { EventLoop } from "../../src/event_loop.ts";
-import { openDescriptors } from "../support/leaks.ts";
+import { openDescriptors, workersEnded } from "../support/leaks.ts";
 import { findProgram, type Requirement, testNeeding } from "../support/requirements.ts";
 import { IO_URING } from "./host_support.ts";
 
@@ -52,11 +52,20 @@ function withFile(contents: Uint8Array, options: Options, body: (file: HostFile,
   });
 }
 
+/** Runs a body that may start threads. */
+async function endingWorkers(body: () => void): Promise<void> {
+  try {
+    body();
+  } finally {
+    await workersEnded();
+  }
+}
+
 /** Registers a test for every way to reach a file of `size` bytes. */
 function fileTest(name: string, size: number, body: (file: HostFile, path: string) => void): void {
   for (const { needs, ...options } of WAYS) {
     const title = `host file, aio=${options.aio}, cache=${options.cache}: ${name}`;
-    testNeeding(needs, title, () => withFile(pattern(size, 0), options, body));
+    testNeeding(needs, title, () => endingWorkers(() => withFile(pattern(size, 0), options, body)));
   }
 }
 
@@ -337,31 +346,32 @@ function command(name: string, ...args: string[]): string {
 for (const { needs, ...options } of WAYS) {
   const way = `aio=${options.aio}, cache=${options.cache}`;
 
-  testNeeding([...needs, LOOP], `host device, ${way}: any workload`, () => {
-    withPath((path) => {
-      const size = 1024 * Math.ceil(STRIPE * STRIPES / 1024);
-      Deno.truncateSync(path, size);
-      const device = command("losetup", "--find", "--show", path);
-      try {
-        const file = openHostFile(device, { loop, ...options });
-        assertEquals([file.kind, file.size], ["device", size]);
-        fc.assert(
-          fc.property(workload, (rounds) => {
-            ends((done) => file.writeZeroes(0, size, false, done));
-            const model = new Uint8Array(STRIPE * STRIPES);
-            // What a device reads as after a discard is its own affair.
-            work(file, rounds.map((steps) => steps.filter(({ kind }) => kind !== "discard")), model);
-            assertEquals(read(file, 0, model.length), model);
-          }),
-          { numRuns: 20 },
-        );
-        ends((done) => file.discard(100, size - 200, done));
-        file.close();
-      } finally {
-        command("losetup", "--detach", device);
-      }
-    });
-  });
+  testNeeding([...needs, LOOP], `host device, ${way}: any workload`, () =>
+    endingWorkers(() =>
+      withPath((path) => {
+        const size = 1024 * Math.ceil(STRIPE * STRIPES / 1024);
+        Deno.truncateSync(path, size);
+        const device = command("losetup", "--find", "--show", path);
+        try {
+          const file = openHostFile(device, { loop, ...options });
+          assertEquals([file.kind, file.size], ["device", size]);
+          fc.assert(
+            fc.property(workload, (rounds) => {
+              ends((done) => file.writeZeroes(0, size, false, done));
+              const model = new Uint8Array(STRIPE * STRIPES);
+              // What a device reads as after a discard is its own affair.
+              work(file, rounds.map((steps) => steps.filter(({ kind }) => kind !== "discard")), model);
+              assertEquals(read(file, 0, model.length), model);
+            }),
+            { numRuns: 20 },
+          );
+          ends((done) => file.discard(100, size - 200, done));
+          file.close();
+        } finally {
+          command("losetup", "--detach", device);
+        }
+      })
+    ));
 }
 
 for (const aio of ["io_uring", "threads"] as const) {
@@ -369,22 +379,23 @@ for (const aio of ["io_uring", "threads"] as const) {
   testNeeding(
     needs,
     `host file, aio=${aio}: a full file system fails writes with ENOSPC, and works again with space`,
-    () => {
-      withSmallFileSystem((folder) => {
-        const file = openHostFile(writeEmpty(`${folder}/disk`), { loop, aio });
-        let code = "";
-        file.write(0, new Uint8Array(200_000), (error) => void (code = (error as SyscallError).code));
-        while (code === "") loop.turn();
-        assertEquals(code, "ENOSPC");
-        ends((done) => file.truncate(0, done));
-        ends((done) => file.write(0, pattern(10_000, 1), done));
-        assertEquals(read(file, 0, 10_000), pattern(10_000, 1));
-        // tmpfs has no FALLOC_FL_ZERO_RANGE.
-        ends((done) => file.writeZeroes(100, 5000, false, done));
-        assertEquals(read(file, 100, 5000), new Uint8Array(5000));
-        file.close();
-      });
-    },
+    () =>
+      endingWorkers(() =>
+        withSmallFileSystem((folder) => {
+          const file = openHostFile(writeEmpty(`${folder}/disk`), { loop, aio });
+          let code = "";
+          file.write(0, new Uint8Array(200_000), (error) => void (code = (error as SyscallError).code));
+          while (code === "") loop.turn();
+          assertEquals(code, "ENOSPC");
+          ends((done) => file.truncate(0, done));
+          ends((done) => file.write(0, pattern(10_000, 1), done));
+          assertEquals(read(file, 0, 10_000), pattern(10_000, 1));
+          // tmpfs has no FALLOC_FL_ZERO_RANGE.
+          ends((done) => file.writeZeroes(100, 5000, false, done));
+          assertEquals(read(file, 100, 5000), new Uint8Array(5000));
+          file.close();
+        })
+      ),
   );
 }
 

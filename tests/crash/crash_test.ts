@@ -11,7 +11,7 @@ import { LinkError } from "../../src/link/link_error.ts";
 import { DeviceProcess, type Ending } from "../support/lsi_driver/device_process.ts";
 import type { LsiDriver } from "../support/lsi_driver/lsi_driver.ts";
 import { execute, read10 } from "../support/lsi_driver/scsi_disk.ts";
-import { leakingNothing } from "../support/leaks.ts";
+import { leakingNothing, workersEnded } from "../support/leaks.ts";
 import { SOURCE } from "../support/machines.ts";
 import { program, testNeeding } from "../support/requirements.ts";
 import {
@@ -189,12 +189,13 @@ for (const kind of IMAGE_KINDS) {
   testNeeding(
     [program("qemu-img", "qemu-utils")],
     `what a guest was told is on stable storage survives the kill of its device process: ${kind.name}`,
-    () => {
+    async () => {
       const killer = new Killer();
       try {
         leakingNothing(() => torment(kind, killer))();
       } finally {
         killer.close();
+        await workersEnded();
       }
     },
   );

@@ -5,6 +5,7 @@
  */
 import { assertEquals } from "@std/assert";
 import { fileStatus, isOpenFd } from "../../src/ffi/file.ts";
+import { readProc, threadsOf } from "./process_tree.ts";
 
 /** Where looking for descriptors ends; the kernel hands out the lowest number that is free. */
 const HIGHEST = 1024;
@@ -27,4 +28,19 @@ export function leakingNothing(body: () => void): () => void {
     body();
     assertEquals(openDescriptors(), before, "descriptors are not what they were before the test");
   };
+}
+
+/** How long the threads of workers may take to end, in milliseconds. */
+const PATIENCE = 30_000;
+
+/**
+ * Waits until the workers of this process have ended, with the descriptors that the runtime has for each. To be called at the end of tests
+ * that have workers, since the next test may count descriptors.
+ */
+export async function workersEnded(): Promise<void> {
+  // The runtime calls their threads so.
+  const isWorker = (thread: number) => readProc(`/proc/self/task/${thread}/comm`).startsWith("worker-");
+  for (let waited = 0; waited < PATIENCE && threadsOf("self").some(isWorker); waited += 5) {
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
 }
