@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { alignedBuffer } from "../block/aligned_buffers.ts";
 import type { BlockDevice } from "../block/block_device.ts";
 import { type Completion, type Coroutine, run, type Wait, waitFor, waitForAll } from "../block/coroutine.ts";
 import { isEqual, isZero, runs } from "./zeroes.ts";
@@ -109,8 +110,8 @@ class Copy {
   *#work(): Coroutine<void> {
     const { beneath, source } = this.#options;
     const buffers: Buffers = {
-      data: new Uint8Array(this.#chunk),
-      beneath: typeof beneath === "string" ? undefined : new Uint8Array(this.#chunk),
+      data: alignedBuffer(this.#chunk),
+      beneath: typeof beneath === "string" ? undefined : alignedBuffer(this.#chunk),
     };
     try {
       while (this.#offset < source.size && !this.#failed) {

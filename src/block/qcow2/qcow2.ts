@@ -12,7 +12,7 @@ import { Kind } from "./mapping.ts";
 import { openEngine } from "./open_engine.ts";
 import { readGuest } from "./read.ts";
 import { CorruptImageError } from "./state.ts";
-import { writeGuest, writeInPlace } from "./write.ts";
+import { isKnownUnshared, writeGuest, writeInPlace } from "./write.ts";
 import { CompressedWriter } from "./write_compressed.ts";
 import { discardGuest, zeroGuest } from "./zero.ts";
 
@@ -95,7 +95,34 @@ class Qcow2Image implements BlockDevice {
 
   write(offset: number, from: Uint8Array, fua: boolean, done: BlockCompletion): void {
     this.#check(offset, from.length);
+    const { ranges, isReadyForWrites } = this.#engine.state;
+    if (isReadyForWrites && from.length > 0 && this.writeCache && !fua) {
+      const hold = ranges.tryAcquire(offset, offset + from.length, false);
+      if (hold !== undefined && this.#writePlain(hold, offset, from, done)) return;
+      if (hold !== undefined) ranges.release(hold);
+    }
     this.#change("write", offset, from.length, fua, done, () => this.#write(offset, from));
+  }
+
+  /** Overwrites what lies in one piece in the file, if the tables for it are in memory. @returns whether that was so. */
+  #writePlain(hold: RangeHold, offset: number, from: Uint8Array, done: BlockCompletion): boolean {
+    const { state, mapping } = this.#engine;
+    try {
+      const table = mapping.tableInMemory(offset);
+      if (table === undefined) return false;
+      const { kind, length, host, copied } = mapping.find(table, offset, from.length);
+      if (kind !== Kind.DATA || length !== from.length || !copied) return false;
+      if (!isKnownUnshared(this.#engine, host, length)) return false;
+      state.dataFile.write(host, from, (error) => {
+        state.ranges.release(hold);
+        done(error === undefined ? undefined : this.#failure("write", offset, from.length, error));
+      });
+      return true;
+    } catch (error) {
+      // It is found, and said, again where corruption is dealt with.
+      if (error instanceof CorruptImageError) return false;
+      throw error;
+    }
   }
 
   writeCompressed(offset: number, from: Uint8Array, done: BlockCompletion): void {

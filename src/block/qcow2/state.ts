@@ -97,6 +97,11 @@ export class ImageState {
     }
   }
 
+  /** Whether a write has nothing to prepare, and no reason to be refused. */
+  get isReadyForWrites(): boolean {
+    return this.#autoclearDone && !this.readOnly && this.corruption === undefined;
+  }
+
   /** Whether {@linkcode clearAutoclear} has something to do. */
   get hasStaleAutoclear(): boolean {
     return !this.#autoclearDone;

@@ -53,6 +53,16 @@ export function* writeInPlace(engine: Engine, offset: number, data: Uint8Array):
   return true;
 }
 
+/** Whether the refcounts of clusters are in memory, and say that nothing else has a share in them. */
+export function isKnownUnshared({ state, refcounts }: Engine, host: number, length: number): boolean {
+  if (state.external) return true;
+  const last = Math.floor((host + length - 1) / state.clusterSize);
+  for (let cluster = Math.floor(host / state.clusterSize); cluster <= last; cluster++) {
+    if (refcounts.known(cluster) !== 1) return false;
+  }
+  return true;
+}
+
 /** Checks that clusters which are marked as not shared are not. */
 export function* checkUnshared({ state, refcounts }: Engine, host: number, length: number): Coroutine<void> {
   if (state.external) return;

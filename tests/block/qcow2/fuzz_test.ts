@@ -58,6 +58,9 @@ function endsSomehow(start: (done: (error?: Error) => void) => void): void {
 
 function doStep(disk: BlockDevice, step: Step): void {
   if (step.kind === "flush" || step.kind === "reopen") return endsSomehow((done) => disk.flush(done));
+  if (step.kind === "compress") {
+    return doStep(disk, { kind: "write", at: step.at, length: 50, seed: step.seed, fua: false });
+  }
   const { offset, length } = rangeOf(step, disk.size, 512);
   if (step.kind === "write") endsSomehow((done) => disk.write(offset, pattern(length, step.seed), step.fua, done));
   else if (step.kind === "zero") endsSomehow((done) => disk.writeZeroes(offset, length, step.unmap, done));

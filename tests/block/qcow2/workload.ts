@@ -18,6 +18,7 @@ export type Step =
     readonly fua: boolean;
   }
   | { readonly kind: "zero"; readonly at: number; readonly length: number; readonly unmap: boolean }
+  | { readonly kind: "compress"; readonly at: number; readonly seed: number }
   | { readonly kind: "discard"; readonly at: number; readonly length: number }
   | { readonly kind: "read"; readonly at: number; readonly length: number }
   | { readonly kind: "flush" }
@@ -37,6 +38,14 @@ export const anyStep: fc.Arbitrary<Step> = fc.oneof(
     }),
   },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant("zero" as const), ...place, unmap: fc.boolean() }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      kind: fc.constant("compress" as const),
+      at: place.at,
+      seed: fc.integer({ min: 1, max: 250 }),
+    }),
+  },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant("discard" as const), ...place }) },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant("read" as const), ...place }) },
   { weight: 1, arbitrary: fc.constant({ kind: "flush" as const }) },
@@ -84,6 +93,17 @@ export function rangeOf(step: { readonly at: number; readonly length: number }, 
   return { offset: start * grain, length: count * grain };
 }
 
+/** Writes a cluster compressed. An image whose data lie in a file of their own refuses, and a write in the ordinary way follows. */
+function compress(disk: BlockDevice, model: Uint8Array, step: { readonly at: number; readonly seed: number }): void {
+  const cluster = disk.discardGranularity ?? 512;
+  const start = Math.floor(Math.floor(step.at * disk.size / 4096) / cluster) * cluster;
+  const expected = model.subarray(start, Math.min(start + cluster, model.length));
+  expected.set(pattern(expected.length, step.seed));
+  disk.writeCompressed?.(start, expected.slice(), (error) => {
+    if (error !== undefined) ends((done) => disk.write(start, expected.slice(), false, done));
+  });
+}
+
 /**
  * Does the steps one after another, and compares what is read.
  *
@@ -104,6 +124,10 @@ export function work(
     }
     if (step.kind === "reopen") {
       disk = reopen(disk);
+      continue;
+    }
+    if (step.kind === "compress") {
+      compress(disk, model, step);
       continue;
     }
     const { offset, length } = rangeOf(step, disk.size, grain);
