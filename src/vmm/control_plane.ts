@@ -16,7 +16,7 @@ import { describeDrives } from "./block_query.ts";
 import { DeviceControl } from "./device_control.ts";
 import type { Machine } from "./machine.ts";
 import type { DeviceControlHandle, MachineHandle } from "./machine_handle.ts";
-import { isGuestCause, type RunStateName } from "./run_state.ts";
+import { isGuestCause } from "./run_state.ts";
 
 /** What the control plane needs. */
 export interface ControlPlaneOptions {
@@ -39,16 +39,21 @@ export class ControlPlane {
   readonly #log: (line: string) => void;
   readonly #server: QmpServer;
   readonly #devices: readonly ControlledDevice[];
-  /** The state that clients were told of last. */
-  #told: RunStateName;
+  /** Whether the machine runs, as far as clients have been told. */
+  #runs = true;
+  /** Turns from running to standing still, or back, that clients are not told of: a machine that is started stopped has not been stopped. */
+  #untold: number;
+  /** How many clients have asked the machine to go on, and wait until it does. */
+  #resuming = 0;
+  /** What failed meanwhile. */
+  readonly #failedAgain: BlockIoError[] = [];
   /** Called once the leading thread has done what was asked for. */
   readonly #settled: (() => void)[] = [];
 
   constructor({ machine, handle, watcher, log }: ControlPlaneOptions) {
     this.#machine = machine;
     this.#log = log;
-    // A machine that is started stopped has not been stopped.
-    this.#told = handle.config.startPaused ? "prelaunch" : "running";
+    this.#untold = handle.config.startPaused ? 1 : 0;
     this.#server = new QmpServer({
       watcher,
       endpoints: handle.monitors,
@@ -112,14 +117,21 @@ export class ControlPlane {
     };
   }
 
-  /** Device processes go on before the vCPUs, so that nobody sees what was held before it has been tried again. */
+  /**
+   * Device processes go on before the vCPUs, so that nobody sees what was held before it has been tried again. What fails again stops the
+   * machine once it runs, and clients have been told so: they count on a STOP.
+   */
   #resume(done: () => void): void {
+    this.#resuming++;
     this.#askAll(
       ({ control }, _i, next) => control.resume(() => next(undefined)),
       () => {
-        // One may have failed again while others were still asked.
-        if (!this.#devices.some(({ control }) => control.held)) this.#machine.control.requestRun();
-        this.#whenSettled(done);
+        this.#machine.control.requestRun();
+        this.#whenSettled(() => {
+          this.#resuming--;
+          done();
+          if (this.#resuming === 0) { for (const error of this.#failedAgain.splice(0)) this.#blockError(error); }
+        });
       },
     );
   }
@@ -139,6 +151,8 @@ export class ControlPlane {
 
   /** QEMU's order, too: first why, then that the machine stands still. */
   #blockError(error: BlockIoError): void {
+    if (this.#resuming > 0) return void this.#failedAgain.push(error);
+    this.#look();
     this.#server.emit("BLOCK_IO_ERROR", { ...error });
     if (error.action !== "stop") return;
     const { device, operation, reason } = error;
@@ -156,17 +170,23 @@ export class ControlPlane {
   /** Tells clients of what has happened, and those who wait that it has. */
   #look(): void {
     const { control, events } = this.#machine;
-    const { guestResets, hostResets, end } = events.take();
+    // Before the news are taken, so that they tell of the state that this is about.
+    const { settled } = control;
+    const { guestResets, hostResets, turns, end } = events.take();
     for (let i = 0; i < guestResets; i++) this.#server.emit("RESET", { guest: true, reason: "guest-reset" });
     for (let i = 0; i < hostResets; i++) this.#server.emit("RESET", { guest: false, reason: "host-qmp-system-reset" });
-    const { state } = control;
-    const [ran, runs] = [this.#told === "running", state === "running"];
-    this.#told = state;
-    if (ran !== runs && end === undefined) this.#server.emit(runs ? "RESUME" : "STOP");
-    if (control.settled) { for (const done of this.#settled.splice(0)) done(); }
+    for (let i = 0; i < turns; i++) this.#turn();
+    if (settled) { for (const done of this.#settled.splice(0)) done(); }
     if (end === undefined) return;
     this.#server.emit("SHUTDOWN", { guest: isGuestCause(end), reason: end });
     events.sayFarewell();
+  }
+
+  /** The machine runs that stood still, or stands still that ran. */
+  #turn(): void {
+    this.#runs = !this.#runs;
+    if (this.#untold === 0) this.#server.emit(this.#runs ? "RESUME" : "STOP");
+    else this.#untold--;
   }
 }
 

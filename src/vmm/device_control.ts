@@ -58,8 +58,6 @@ export class DeviceControl {
   #greeted = false;
   #credit = MESSAGE_BURST;
   #creditAt: number;
-  /** Whether an error has stopped it since it was last told to go on. */
-  #held = false;
 
   constructor(options: DeviceControlOptions) {
     this.#options = options;
@@ -75,22 +73,9 @@ export class DeviceControl {
     this.#send("qmp_capabilities", () => {});
   }
 
-  /** Whether requests are held because of an error. */
-  get held(): boolean {
-    return this.#held;
-  }
-
-  /** Has held requests carried out again. What fails again is told after the answer; a process that does not answer holds up nobody. */
+  /** Has held requests carried out again. What fails again is told of like any other error; a process that does not answer holds up nobody. */
   resume(done: () => void): void {
-    let answered = false;
-    const release = () => void (this.#held = false);
-    this.#ask("cont", () => {
-      if (!answered) release();
-      done();
-    }, () => {
-      answered = true;
-      release();
-    });
+    this.#ask("cont", () => done());
   }
 
   /** Asks for a description of the drives. */
@@ -98,8 +83,8 @@ export class DeviceControl {
     this.#ask("query-block", done);
   }
 
-  /** Sends a command, and sees to it that `done` is called once, sooner or later. @param answered Called when an answer comes, in time or not. */
-  #ask(command: string, done: Answer, answered: () => void = () => {}): void {
+  /** Sends a command, and sees to it that `done` is called once, sooner or later. */
+  #ask(command: string, done: Answer): void {
     if (this.#connection.ended) return done(undefined);
     let open = true;
     const finish = (result: unknown) => {
@@ -109,10 +94,7 @@ export class DeviceControl {
       done(result);
     };
     const timer = setTimeout(() => finish(undefined), ANSWER_TIMEOUT);
-    this.#send(command, (result) => {
-      answered();
-      finish(result);
-    });
+    this.#send(command, finish);
   }
 
   #send(execute: string, answer: Answer): void {
@@ -145,7 +127,6 @@ export class DeviceControl {
     if (event !== "BLOCK_IO_ERROR") return `an unexpected event ${printable(String(event))}`;
     const error = blockIoError(data, this.#options.drives);
     if (error === undefined) return "a BLOCK_IO_ERROR that tells of no error of its drives";
-    if (error.action === "stop") this.#held = true;
     this.#options.onBlockError(error);
     return undefined;
   }
@@ -159,7 +140,6 @@ export class DeviceControl {
   }
 
   #ended(why: string | undefined): void {
-    this.#held = false;
     // One that has gone away is missed by its proxy, which says so.
     if (why !== undefined) this.#options.log(`device ${this.#options.id}: the control link is closed: ${why}`);
     for (const answer of this.#waiting.splice(0)) answer(undefined);

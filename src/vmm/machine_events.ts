@@ -15,10 +15,12 @@ const Word = {
   END: 2,
   /** Not zero once the control thread has told everybody of the end. */
   FAREWELL: 3,
+  /** How often the machine has begun to run or to stand still, by turns. */
+  TURNS: 4,
 } as const;
 
 /** Bytes of shared memory for {@linkcode MachineEvents}. */
-export const MACHINE_EVENTS_SIZE = 16;
+export const MACHINE_EVENTS_SIZE = 20;
 
 /** How long the end waits for the control thread, in milliseconds. */
 const FAREWELL_TIMEOUT = 2_000;
@@ -27,6 +29,8 @@ const FAREWELL_TIMEOUT = 2_000;
 export interface MachineNews {
   readonly guestResets: number;
   readonly hostResets: number;
+  /** How often the machine has begun to run or to stand still: every other one is the same. */
+  readonly turns: number;
   /** Why the machine ends, when it does. */
   readonly end: Cause | undefined;
 }
@@ -50,6 +54,11 @@ export class MachineEvents {
     signalEventFd(this.#eventFd);
   }
 
+  /** The machine is about to enter a state in which it runs, after one in which it stood still, or the other way round. */
+  noteTurn(): void {
+    Atomics.add(this.#words, Word.TURNS, 1);
+  }
+
   /** The machine was reset. */
   noteReset(cause: Cause): void {
     Atomics.add(this.#words, cause === "guest-reset" ? Word.GUEST_RESETS : Word.HOST_RESETS, 1);
@@ -70,6 +79,7 @@ export class MachineEvents {
     return {
       guestResets: Atomics.exchange(this.#words, Word.GUEST_RESETS, 0),
       hostResets: Atomics.exchange(this.#words, Word.HOST_RESETS, 0),
+      turns: Atomics.exchange(this.#words, Word.TURNS, 0),
       end: end === "none" ? undefined : end,
     };
   }

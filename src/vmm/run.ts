@@ -154,17 +154,19 @@ class Leader {
   #stop(state: StoppedState): void {
     const { control, lock, events } = this.#machine;
     lock.with(() => this.#time.stop());
+    if (control.state === "running") events.noteTurn();
     control.enter(state);
     events.notify();
   }
 
   #resume(): void {
-    const { control, lock } = this.#machine;
+    const { control, lock, events } = this.#machine;
     if (control.state === "running") return;
     lock.with(() => {
       this.#time.start();
       this.#machine.resumeDevices();
     });
+    events.noteTurn();
     control.enter("running");
   }
 
