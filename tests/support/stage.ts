@@ -247,9 +247,8 @@ function play(body: (stage: Stage) => void): void {
   const stage = new Stage();
   try {
     body(stage);
-  } catch (error) {
-    console.error(stage.report());
-    throw error;
+  } catch (cause) {
+    throw new Error(stage.report(), { cause });
   } finally {
     stage.dispose();
   }
