@@ -13,7 +13,7 @@ export interface Change {
   readonly length: number;
 }
 
-const PAGE = 65536;
+const PAGE = 4096;
 
 /** A {@linkcode HostFile} whose requests complete at once. */
 export class MemoryFile implements HostFile {

@@ -35,7 +35,7 @@ const SHAREABLE = Use.L2_TABLE | Use.DATA | Use.COMPRESSED;
 /** Clusters per page, the unit in which memory is taken. */
 export const PAGE_CLUSTERS = 256;
 
-/** Pages per slab: few large arrays instead of many small ones. */
+/** Pages per slab: few large arrays instead of many small ones. Only the first one grows up to that: most images are small. */
 const SLAB_PAGES = 256;
 const SLAB = PAGE_CLUSTERS * SLAB_PAGES;
 
@@ -139,11 +139,22 @@ export class ReferenceCounts {
     if (slot === undefined) {
       slot = this.#slots.size * PAGE_CLUSTERS;
       this.#slots.set(page, slot);
-      if (slot % SLAB === 0) {
-        this.#counts.push(new Uint16Array(SLAB));
-        this.#uses.push(new Uint8Array(SLAB));
-      }
+      this.#reserve(slot);
     }
     return slot + cluster % PAGE_CLUSTERS;
+  }
+
+  /** Makes room for the page at a slot that follows all others. */
+  #reserve(slot: number): void {
+    const slab = Math.floor(slot / SLAB);
+    const [counts, uses] = [this.#counts[slab], this.#uses[slab]];
+    const length = counts?.length ?? 0;
+    if (slot % SLAB < length) return;
+    const wanted = slab > 0 ? SLAB : Math.max(PAGE_CLUSTERS, 2 * length);
+    this.#counts[slab] = new Uint16Array(wanted);
+    this.#uses[slab] = new Uint8Array(wanted);
+    if (length === 0) return;
+    this.#counts[slab].set(counts);
+    this.#uses[slab].set(uses);
   }
 }

@@ -13,7 +13,7 @@ Deno.test("references are counted by cluster, however far apart and however many
 });
 
 Deno.test("counts are those of a map, for any references", () => {
-  const reference = fc.record({ cluster: fc.nat(5000), times: fc.integer({ min: 1, max: 40_000 }) });
+  const reference = fc.record({ cluster: fc.nat(200_000), times: fc.integer({ min: 1, max: 40_000 }) });
   fc.assert(fc.property(fc.array(reference), (references) => {
     const counts = new ReferenceCounts();
     const model = new Map<number, number>();
@@ -23,6 +23,15 @@ Deno.test("counts are those of a map, for any references", () => {
     }
     for (const [cluster, count] of model) assertEquals(counts.count(cluster), count);
   }));
+});
+
+Deno.test("counts stay as they are when references far from each other take more and more room", () => {
+  const counts = new ReferenceCounts();
+  const clusters = Array.from({ length: 1000 }, (_, i) => i * 1000);
+  for (const cluster of clusters) counts.add(cluster, 1 + cluster, Use.DATA);
+  assertEquals(clusters.map((cluster) => counts.count(cluster)), clusters.map((cluster) => 1 + cluster));
+  assertEquals(clusters.filter((cluster) => counts.uses(cluster) !== Use.DATA), []);
+  assertEquals([...counts.pages()].length, 1000);
 });
 
 Deno.test("references that are taken back are not there any more", () => {
