@@ -85,14 +85,14 @@ function fillTheQueue(driver: LsiDriver): void {
   }
 }
 
-/** The end of one interrupt may cross the next command on its way, and then is followed by one for nothing. */
+/** The end of one interrupt may cross the next command on its way; it counts there then, and may be followed by one for nothing. */
 function countMessages(driver: LsiDriver, _image: string, { board }: DeviceProcess): void {
   const counts = Array.from({ length: 50 }, () => {
     const before = board.messages;
     execute(driver, read10(0, 1), "in", SECTOR);
     return board.messages - before;
   });
-  assertEquals(counts.filter((count) => count !== 3 && count !== 4), []);
+  assertEquals(counts.filter((count) => count < 2 || count > 4), []);
   assertEquals(counts.includes(3), true);
 }
 

@@ -12,7 +12,7 @@ import { adoptOrphans, childrenOf, commandLineOf, reapOrphan, threadsOf } from "
 import { PROGRAM_PATH } from "./requirements.ts";
 
 /** After this long without what a test waits for, something hangs; no test that passes waits for it. In milliseconds. */
-const PATIENCE = 60_000;
+const PATIENCE = 180_000;
 
 /** The number that a descriptor given to a program has there. */
 export const GIVEN_FD = 3;
