@@ -86,6 +86,11 @@ function driveConfig({ where, value }: Arguments["drive"][number], snapshot: boo
   if (value.aio === "native" && !CACHE_POLICIES[cache].direct) {
     throw new OptionError(where, `aio=native needs cache=none or cache=directsync, not cache=${cache}`);
   }
+  const discard = value.discard === "unmap" || value.discard === "on";
+  const detectZeroes = value["detect-zeroes"];
+  if (detectZeroes === "unmap" && !discard) {
+    throw new OptionError(where, `detect-zeroes=unmap needs discard=unmap, not discard=${value.discard}`);
+  }
   return {
     id: value.id,
     file: value.file,
@@ -93,7 +98,8 @@ function driveConfig({ where, value }: Arguments["drive"][number], snapshot: boo
     readOnly: value.readonly,
     snapshot: value.snapshot ?? snapshot,
     cache,
-    discard: value.discard === "unmap" || value.discard === "on",
+    discard,
+    detectZeroes,
     aio: value.aio,
   };
 }

@@ -6,7 +6,7 @@
 import { alignedBuffer } from "../block/aligned_buffers.ts";
 import type { BlockDevice } from "../block/block_device.ts";
 import { type Completion, type Coroutine, run, type Wait, waitFor, waitForAll } from "../block/coroutine.ts";
-import { isEqual, isZero, runs } from "./zeroes.ts";
+import { isEqual, isZero, runs } from "../block/zeroes.ts";
 
 /** How clusters are stored compressed. */
 export interface Compressor {

@@ -18,8 +18,14 @@ function formatProperties<S extends Properties>(schema: S, values: Partial<Prope
 }
 
 /** What becomes of errors is said with the disk. */
-function driveArgument({ readOnly, discard, ...same }: DriveConfig): string {
-  const values = { ...same, readonly: readOnly, discard: discard ? "unmap" : "ignore", if: "none" } as const;
+function driveArgument({ readOnly, discard, detectZeroes, ...same }: DriveConfig): string {
+  const values = {
+    ...same,
+    readonly: readOnly,
+    discard: discard ? "unmap" : "ignore",
+    "detect-zeroes": detectZeroes,
+    if: "none",
+  } as const;
   return joinOption(undefined, formatProperties(DRIVE_PROPERTIES, values));
 }
 

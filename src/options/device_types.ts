@@ -41,7 +41,11 @@ export const DRIVE_PROPERTIES = {
   "cache.writeback": optional(bool, "whether writes may wait for a flush, in place of what cache= says"),
   "cache.no-flush": optional(bool, "whether flushes are left out, in place of what cache= says"),
   discard: withDefault(oneOf("ignore", "off", "unmap", "on"), "ignore", "whether the guest's UNMAP gives space back"),
-  "detect-zeroes": withDefault(oneOf("off"), "off", "zeroes that the guest writes are written"),
+  "detect-zeroes": withDefault(
+    oneOf("off", "on", "unmap"),
+    "off",
+    "whether zeroes written are stored as none, and may give space back",
+  ),
   aio: optional(
     oneOf("threads", "native", "io_uring"),
     "how requests get to the kernel; the best it has if left out",

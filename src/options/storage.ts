@@ -41,6 +41,9 @@ export type ImageFormat = "raw" | "qcow2";
 /** How requests get to the host's kernel; it never changes what is stored. */
 export type AioMode = "threads" | "native" | "io_uring";
 
+/** Whether zeroes that the guest writes are looked for, and whether they may give space back, in QEMU's names. */
+export type ZeroDetection = "off" | "on" | "unmap";
+
 /** `-drive`: an image on the host. */
 export interface DriveConfig {
   readonly id: string;
@@ -54,6 +57,8 @@ export interface DriveConfig {
   readonly cache: CacheMode;
   /** Whether the guest's UNMAP gives space of the image back. */
   readonly discard: boolean;
+  /** `unmap` only with {@linkcode discard}. */
+  readonly detectZeroes: ZeroDetection;
   /** `undefined`: the best that the host's kernel has. */
   readonly aio: AioMode | undefined;
 }

@@ -33,7 +33,7 @@ export interface InsertedImage {
   readonly drv: string;
   readonly backing_file_depth: number;
   readonly encrypted: false;
-  readonly detect_zeroes: "off";
+  readonly detect_zeroes: "off" | "on" | "unmap";
   readonly bps: 0;
   readonly bps_rd: 0;
   readonly bps_wr: 0;

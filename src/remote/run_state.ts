@@ -153,7 +153,7 @@ function isNoSpace(error: unknown): boolean {
 }
 
 function describe({ opened: { disk, drive, format, backingDepth }, ioStatus }: DriveRecord): BlockInfo {
-  const { id: device, file, cache } = disk.drive;
+  const { id: device, file, cache, detectZeroes } = disk.drive;
   const { direct, ignoreFlush } = CACHE_POLICIES[cache];
   const canStop = disk.readErrors === "stop" || disk.writeErrors === "stop" || disk.writeErrors === "enospc";
   return {
@@ -169,7 +169,7 @@ function describe({ opened: { disk, drive, format, backingDepth }, ioStatus }: D
       drv: format,
       backing_file_depth: backingDepth,
       encrypted: false,
-      detect_zeroes: "off",
+      detect_zeroes: detectZeroes,
       ...{ bps: 0, bps_rd: 0, bps_wr: 0, iops: 0, iops_rd: 0, iops_wr: 0, write_threshold: 0 },
       image: { filename: file, format, "virtual-size": drive.size },
       cache: { writeback: drive.writeCache, direct, "no-flush": ignoreFlush },

@@ -8,6 +8,7 @@ import { CACHE_POLICIES, type DriveConfig, type ScsiDiskConfig } from "../option
 import { alignedBuffer } from "../block/aligned_buffers.ts";
 import { runToEnd, type Wait, waitFor } from "../block/coroutine.ts";
 import type { BlockDevice } from "../block/block_device.ts";
+import { detectZeroes as withoutZeroes } from "../block/zero_detection.ts";
 import { type OpenedImage, openImage } from "../block/open_image.ts";
 import type { DeviceResources } from "./devices.ts";
 import type { EventLoop } from "../event_loop.ts";
@@ -68,10 +69,12 @@ function makeDisk(disk: ScsiDiskConfig, image: OpenedImage, { host, runState }: 
 }
 
 function openDrive(config: DriveConfig, { host, loop }: DeviceResources): OpenedImage {
-  const { id, file, format, readOnly, snapshot, cache, discard, aio } = config;
+  const { id, file, format, readOnly, snapshot, cache, discard, detectZeroes, aio } = config;
   const warn = (line: string) => host.warnOnce(`drive ${id}: ${line}`);
   try {
-    return openImage(file, { loop, format, readOnly, snapshot, cache, discard, aio, warn });
+    const image = openImage(file, { loop, format, readOnly, snapshot, cache, discard, aio, warn });
+    if (detectZeroes === "off") return image;
+    return { ...image, device: withoutZeroes(image.device, detectZeroes === "unmap") };
   } catch (error) {
     throw new Error(`drive ${id}`, { cause: error });
   }

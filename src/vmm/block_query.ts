@@ -45,7 +45,8 @@ function insertedImage({ drive }: ScsiDiskConfig, given: unknown): InsertedImage
   if (typeof ro !== "boolean" || typeof writeback !== "boolean" || !isCount(depth) || !isCount(size)) return undefined;
   const { direct, ignoreFlush } = CACHE_POLICIES[drive.cache];
   return {
-    ...{ file: drive.file, ro, drv: format, backing_file_depth: depth, encrypted: false, detect_zeroes: "off" },
+    ...{ file: drive.file, ro, drv: format, backing_file_depth: depth, encrypted: false },
+    detect_zeroes: drive.detectZeroes,
     ...{ bps: 0, bps_rd: 0, bps_wr: 0, iops: 0, iops_rd: 0, iops_wr: 0, write_threshold: 0 },
     image: { filename: drive.file, format, "virtual-size": size },
     cache: { writeback, direct, "no-flush": ignoreFlush },

@@ -21,6 +21,7 @@ const drive: DriveConfig = {
   snapshot: false,
   cache: "writeback",
   discard: false,
+  detectZeroes: "off",
   aio: undefined,
 };
 
@@ -86,7 +87,8 @@ Deno.test("-name names the process", () => {
 });
 
 Deno.test("every drive property arrives", () => {
-  const line = "-drive id=d0,file=a,,b,format=qcow2,readonly=on,snapshot=on,cache=none,discard=unmap,aio=native " +
+  const line = "-drive id=d0,file=a,,b,format=qcow2,readonly=on,snapshot=on,cache=none,discard=unmap,aio=native," +
+    "detect-zeroes=unmap " +
     "-device scsi-hd,drive=d0";
   assertEquals(disks(line)[0].drive, {
     id: "d0",
@@ -96,6 +98,7 @@ Deno.test("every drive property arrives", () => {
     snapshot: true,
     cache: "none",
     discard: true,
+    detectZeroes: "unmap",
     aio: "native",
   });
 });
@@ -211,6 +214,13 @@ Deno.test("aio=native needs a cache mode that bypasses the host's cache", () => 
   );
 });
 
+Deno.test("zeroes give space back only where discards do", () => {
+  refusesHere(
+    "-drive id=d0,file=a,detect-zeroes=unmap -device scsi-hd,drive=d0",
+    "-drive id=d0: detect-zeroes=unmap needs discard=unmap, not discard=ignore",
+  );
+});
+
 Deno.test("a drive without a format has none: it is told from the image", () => {
   assertEquals(disks("-drive id=d0,file=a -device scsi-hd,drive=d0")[0].drive.format, undefined);
 });
@@ -305,6 +315,7 @@ const asciiText = (longest: number) =>
     .map((codes) => String.fromCharCode(...codes));
 const anyDrive = (id: string): fc.Arbitrary<DriveConfig> =>
   fc.record({
+    detectZeroes: fc.constantFrom("off" as const, "on" as const, "unmap" as const),
     id: fc.constant(id),
     file: fc.string({ unit: "binary", minLength: 1 }).filter((file) => !file.includes("\0")),
     format: fc.constantFrom("raw" as const, "qcow2" as const, undefined),
@@ -313,7 +324,7 @@ const anyDrive = (id: string): fc.Arbitrary<DriveConfig> =>
     cache: fc.constantFrom("none" as const, "directsync" as const),
     discard: fc.boolean(),
     aio: fc.constantFrom("threads" as const, "native" as const, "io_uring" as const, undefined),
-  });
+  }).filter(({ discard, detectZeroes }) => discard || detectZeroes !== "unmap");
 const anyDisk = (scsiId: number): fc.Arbitrary<ScsiDiskConfig> =>
   fc.record({
     id: fc.constantFrom(undefined, `hd${scsiId}`),

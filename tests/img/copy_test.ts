@@ -3,7 +3,7 @@ import fc from "fast-check";
 import type { BlockCompletion, BlockDevice, Extent } from "../../src/block/block_device.ts";
 import { run } from "../../src/block/coroutine.ts";
 import { copyImage, type CopyOptions } from "../../src/img/copy.ts";
-import { isEqual } from "../../src/img/zeroes.ts";
+import { isEqual } from "../../src/block/zeroes.ts";
 
 const MiB = 2 ** 20;
 

@@ -60,6 +60,7 @@ function disk(file: string, scsiId: number, options: Partial<ScsiDiskConfig> & P
       readOnly: false,
       cache: "writeback",
       discard: false,
+      detectZeroes: "off",
       snapshot: false,
       aio: undefined,
     },

@@ -4,7 +4,7 @@ import { describeDrives } from "../../src/vmm/block_query.ts";
 
 const DISK = {
   id: "hd0",
-  drive: { id: "d0", file: "/images/a.img", cache: "none" },
+  drive: { id: "d0", file: "/images/a.img", cache: "none", detectZeroes: "on" },
 } as unknown as ScsiDiskConfig;
 
 /** What a process that means well answers. */
@@ -29,7 +29,7 @@ Deno.test("a drive is described by its configuration and by what its process say
       drv: "qcow2",
       backing_file_depth: 1,
       encrypted: false,
-      detect_zeroes: "off",
+      detect_zeroes: "on",
     },
     ...{ bps: 0, bps_rd: 0, bps_wr: 0, iops: 0, iops_rd: 0, iops_wr: 0, write_threshold: 0 },
     image: { filename: "/images/a.img", format: "qcow2", "virtual-size": 1048576 },

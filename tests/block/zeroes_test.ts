@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import fc from "fast-check";
-import { isEqual, isZero, runs } from "../../src/img/zeroes.ts";
+import { isEqual, isZero, runs } from "../../src/block/zeroes.ts";
 
 /** A view of `length` bytes that begins `lead` bytes into its buffer. */
 function view(lead: number, length: number): Uint8Array {
