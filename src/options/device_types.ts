@@ -44,7 +44,7 @@ export const DRIVE_PROPERTIES = {
   "detect-zeroes": withDefault(
     oneOf("off", "on", "unmap"),
     "off",
-    "whether zeroes written are stored as none, and may give space back",
+    "whether writes are searched for zeroes, and these unmapped",
   ),
   aio: optional(
     oneOf("threads", "native", "io_uring"),
