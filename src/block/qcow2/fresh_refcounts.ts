@@ -7,11 +7,51 @@
  * @module
  */
 import type { Coroutine } from "../coroutine.ts";
+import type { HostFile } from "../host_file.ts";
 import { offsetHi, offsetLo } from "./entries.ts";
 import { resizeFile, syncFile, writeBytes, writeTable } from "./file_io.ts";
-import { HeaderField, Limits, setUint64 } from "./header.ts";
-import type { Inspection } from "./inspection.ts";
+import { HeaderField, Limits, type Qcow2Header, setUint64 } from "./header.ts";
+import { inspect, type Inspection } from "./inspection.ts";
 import { ReferenceCounts, Use } from "./reference_counts.ts";
+
+/** Where the new table and its blocks go. */
+interface Layout {
+  /** The first cluster of the table, which the blocks follow. */
+  readonly start: number;
+  readonly tableClusters: number;
+  /** Indices of the blocks that there have to be, in order. */
+  readonly blocks: readonly number[];
+  /** The cluster behind the last block. */
+  readonly end: number;
+}
+
+function layOut(inspection: Inspection): Layout {
+  const { counts, geometry, stored } = inspection;
+  const start = Math.max(counts.highest, lastOfOldRefcounts(inspection)) + 1;
+  const { blocks, tableClusters } = place(counts, start, stored.perBlock, geometry.clusterSize);
+  return { start, tableClusters, blocks, end: start + tableClusters + blocks.length };
+}
+
+/** Times that a walk goes further into what is behind the end of the file, and how much further each time. */
+const MOST_WALKS = 6;
+const FURTHER = 16;
+
+/**
+ * Walks an image without its refcounts, as far as new ones need room that nothing refers to: there may be entries that lead behind the
+ * end of the file, and to the new refcounts if these were put there.
+ *
+ * @returns `undefined` if there are too many such entries.
+ */
+export function* inspectForFreshRefcounts(file: HostFile, header: Qcow2Header): Coroutine<Inspection | undefined> {
+  let reach = file.size;
+  for (let walk = 0; walk < MOST_WALKS; walk++) {
+    const inspection = yield* inspect(file, header, { countRefcounts: false, end: reach });
+    const end = layOut(inspection).end * inspection.geometry.clusterSize;
+    if (end <= Math.max(reach, inspection.nearestBeyond)) return inspection;
+    reach = file.size + FURTHER * (end - file.size);
+  }
+  return undefined;
+}
 
 /**
  * Writes the refcounts of an image anew.
@@ -23,12 +63,10 @@ export function* writeFreshRefcounts(inspection: Inspection): Coroutine<void> {
   const { file, counts, geometry, stored } = inspection;
   const { clusterSize } = geometry;
   const { perBlock, codec } = stored;
-  const start = Math.max(counts.highest, lastOfOldRefcounts(inspection)) + 1;
-  const { blocks, tableClusters } = place(counts, start, perBlock, clusterSize);
+  const { start, tableClusters, blocks, end } = layOut(inspection);
   if (tableClusters * clusterSize > Limits.MAX_REFCOUNT_TABLE) {
     throw new Error(`Cannot repair ${file.name}: its refcounts do not fit in a refcount table`);
   }
-  const end = start + tableClusters + blocks.length;
   for (let cluster = start; cluster < end; cluster++) counts.add(cluster, 1, Use.REFCOUNTS);
   yield* resizeFile(file, Math.max(file.size, end * clusterSize));
   const blockOffset = (index: number) => (start + tableClusters + index) * clusterSize;

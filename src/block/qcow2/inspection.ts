@@ -28,6 +28,8 @@ export interface InspectionOptions {
   readonly progress?: (fraction: number) => void;
   /** Whether the refcount table and its blocks count as references to where they are. @default {true} */
   readonly countRefcounts?: boolean;
+  /** Up to where in the file references are counted, in bytes; beyond, they are errors. @default {the size of the file} */
+  readonly end?: number;
 }
 
 /** Guest clusters, by how they are stored. */
@@ -47,6 +49,8 @@ export class Inspection {
   incomplete = false;
   /** Corruptions that are wrong copied flags, and nothing else. */
   wrongCopiedFlags = 0;
+  /** The lowest byte that is referred to beyond the end of what is counted. */
+  nearestBeyond = Infinity;
   /** Whether the refcount table is of no use, so that it has to be built anew. */
   brokenRefcounts = false;
 
@@ -73,7 +77,8 @@ export class Inspection {
   use(offset: number, length: number, times: number, use: number): boolean {
     const { clusterSize } = this.geometry;
     if (length <= 0) return true;
-    if (offset + length - this.file.size >= clusterSize) {
+    if (offset + length - (this.options.end ?? this.file.size) >= clusterSize) {
+      this.nearestBeyond = Math.min(this.nearestBeyond, offset);
       this.findings.corruption(
         `${length} bytes at 0x${offset.toString(16)} are referred to beyond the end of the file`,
         times,

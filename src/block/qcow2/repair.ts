@@ -13,12 +13,18 @@ import { adjustRefcounts } from "./compare.ts";
 import { repairCopiedFlags, repairEntries } from "./entry_repair.ts";
 import { syncFile, writeBytes } from "./file_io.ts";
 import type { CheckResult } from "./findings.ts";
-import { writeFreshRefcounts } from "./fresh_refcounts.ts";
+import { inspectForFreshRefcounts, writeFreshRefcounts } from "./fresh_refcounts.ts";
 import { HeaderField, Incompatible, type Qcow2Header, readHeader } from "./header.ts";
 import { inspect, type Inspection } from "./inspection.ts";
 
 /** What is repaired: refcounts that are too high, or everything that can be (`qemu-img check -r`). */
 export type RepairScope = "leaks" | "all";
+
+/**
+ * Rounds of repairs, each of which reads all tables. Only an image made for it takes more than two or three: there, every table lies
+ * under an entry of the table before it.
+ */
+const MOST_PASSES = 16;
 
 /** What was repaired so far. */
 interface Fixed {
@@ -27,23 +33,29 @@ interface Fixed {
 }
 
 /**
- * Checks an image, repairs it, and checks it again.
+ * Checks an image, repairs it, and checks it again, until there is nothing left to repair: what is repaired may take away what lay
+ * over a table, whose entries can be repaired from then on.
  *
  * Entries that lead nowhere, or to the wrong place, cannot be repaired. As long as there are any, nothing that may be what they once
  * led to is freed.
  *
- * @returns what the second check found, and how much was repaired.
+ * @returns what the last check found, and how much was repaired.
  * @throws {Error} when the header makes no sense, or the file cannot be read or written.
  */
 export function* repairQcow2(file: HostFile, scope: RepairScope, options: CheckOptions = {}): Coroutine<CheckResult> {
   if (file.readOnly) throw new Error(`Cannot repair ${file.name}: it is open for reading only`);
   const fixed = { corruptions: 0, leaks: 0 };
-  const before = yield* inspectAndCompare(file, yield* readHeader(file), part(options, 0, 0.4));
-  yield* repairAll(before.inspection, scope, fixed);
-  const header = yield* readHeader(file);
-  const { inspection, end } = yield* inspectAndCompare(file, header, { ...part(options, 0.6, 0.4), report: undefined });
+  let checked = yield* inspectAndCompare(file, yield* readHeader(file), part(options, 0, 0.4));
+  for (let pass = 0; pass < MOST_PASSES; pass++) {
+    const before = fixed.corruptions;
+    yield* repairAll(checked.inspection, scope, fixed);
+    const { progress } = pass === 0 ? part(options, 0.6, 0.4) : {};
+    checked = yield* inspectAndCompare(file, yield* readHeader(file), { progress });
+    if (fixed.corruptions <= before) break;
+  }
+  const { inspection, end } = checked;
   const { corruptions, checkErrors } = inspection.findings;
-  if (corruptions === 0 && checkErrors === 0) yield* clearBits(file, header);
+  if (corruptions === 0 && checkErrors === 0) yield* clearBits(file, inspection.header);
   options.progress?.(1);
   return { ...summary(inspection, end), corruptionsFixed: fixed.corruptions, leaksFixed: fixed.leaks };
 }
@@ -85,6 +97,10 @@ function* repairAll(before: Inspection, scope: RepairScope, fixed: Fixed): Corou
       return;
     }
     const left = yield* buildAnew(inspection);
+    if (left === undefined) {
+      findings.say("The refcounts have to be built anew, which is not done: too much leads behind the end of the file");
+      return;
+    }
     fixed.corruptions += refcountErrors(inspection) - refcountErrors(left);
     fixed.leaks += inspection.findings.leaks;
   } else {
@@ -102,9 +118,11 @@ function refcountErrors({ findings, wrongCopiedFlags }: Inspection): number {
   return findings.corruptions - wrongCopiedFlags;
 }
 
-/** Writes the refcount table anew. @returns what is wrong then. */
-function* buildAnew({ file, header }: Inspection): Coroutine<Inspection> {
-  yield* writeFreshRefcounts(yield* inspect(file, header, { countRefcounts: false }));
+/** Writes the refcount table anew. @returns what is wrong then; `undefined` if there is no place for it. */
+function* buildAnew({ file, header }: Inspection): Coroutine<Inspection | undefined> {
+  const inspection = yield* inspectForFreshRefcounts(file, header);
+  if (inspection === undefined) return undefined;
+  yield* writeFreshRefcounts(inspection);
   return (yield* inspectAndCompare(file, yield* readHeader(file), {})).inspection;
 }
 

@@ -138,6 +138,59 @@ Deno.test("a zero cluster with an impossible place loses it, and reads as zeroes
   assertEquals(disk(image).subarray(0, 1024), new Uint8Array(1024));
 });
 
+Deno.test("entries that can be repaired once nothing lies over their table any more are repaired in the same run", () => {
+  const { file } = makeImage("image", { extendedL2: true, clusterSize: 16384 });
+  const { l1TableOffset } = now(readHeader(file));
+  // The refcounts become an L2 table too; as such they have subclusters that are allocated and read as zeroes.
+  patchNumber(file, l1TableOffset, 8, u64(file, refcountTable(file)));
+  assert(now(repairQcow2(file, "all")).corruptionsFixed > 0);
+  file.changes.length = 0;
+  const { corruptionsFixed, leaksFixed } = now(repairQcow2(file, "all"));
+  assertEquals({ corruptionsFixed, leaksFixed, changes: file.changes }, {
+    corruptionsFixed: 0,
+    leaksFixed: 0,
+    changes: [],
+  });
+});
+
+Deno.test("tables that lie under an entry of the table before them are repaired one after another in one run", () => {
+  const tables = 5;
+  const [cluster, perTable] = [1024, 128];
+  const image = makeImage("image", { size: tables * perTable * cluster, clusterSize: cluster });
+  for (let table = 0; table < tables; table++) write(image, table * perTable * cluster, cluster, 1 + table);
+  const held = disk(image);
+  for (let table = 0; table < tables; table++) {
+    // Zeroes in a place between two clusters: over the table that follows, and what is behind it.
+    const next = table + 1 < tables ? l2EntryOffset(image.file, (table + 1) * perTable) : image.file.size;
+    const guest = table * perTable + 7;
+    patchNumber(image.file, l2EntryOffset(image.file, guest), 8, BigInt(next + 512 + 1));
+    held.fill(0, guest * cluster, (guest + 1) * cluster);
+  }
+  now(repairQcow2(image.file, "all"));
+  assertClean(image.file);
+  assertEquals(disk(image), held);
+});
+
+Deno.test("new refcounts are put where nothing leads to, also not from entries that lead behind the end of the file", () => {
+  const image = makeImage("image");
+  write(image, 0, 96 * 512, 5);
+  const held = disk(image);
+  const { file } = image;
+  const block = Number(u64(file, refcountTable(file)));
+  // Cut off behind the tables, with most of the data, in a row, behind its end; and a refcount block that serves as a table too.
+  const end = 2048 + Math.max(block, l2EntryOffset(file, 64), l2EntryOffset(file, 0)) & ~511;
+  const lost = file.size - end;
+  assert(lost > 20 * 512);
+  ends((done) => file.truncate(end, done));
+  patchNumber(file, refcountTable(file), 8, BigInt(now(readHeader(file)).l1TableOffset));
+  now(repairQcow2(file, "all"));
+  assertClean(file);
+  const left = disk(image);
+  assert(left.every((byte, at) => byte === held[at] || byte === 0));
+  now(repairQcow2(file, "all"));
+  assertClean(file);
+});
+
 Deno.test("the dirty and the corrupt bit are cleared when nothing is wrong any more", () => {
   const { file } = makeImage("image");
   patchNumber(file, HeaderField.INCOMPATIBLE_FEATURES, 8, 3n);
