@@ -5,7 +5,7 @@
  */
 import { checked, Errno, SyscallError } from "./errno.ts";
 import { syscalls } from "./syscall.ts";
-import { addressOf } from "./memory.ts";
+import { addressOf, lastingAddress } from "./memory.ts";
 import { closeFd } from "./file.ts";
 
 const AF_UNIX = 1;
@@ -51,9 +51,53 @@ export function shutdownSocket(fd: number): void {
   syscalls().shutdown(fd, SHUT_RDWR);
 }
 
+/** A struct msghdr with one vector, and a control buffer beside it. */
+class MessageHeader {
+  /** What comes or goes beside the bytes: struct cmsghdr, and descriptors. */
+  readonly control = new DataView(new ArrayBuffer(CMSG_HEADER + 4 * SCM_MAX_FD + 4));
+  // struct msghdr (64-bit): name @0, namelen @8, iov @16, iovlen @24, control @32, controllen @40, flags @48
+  readonly structure = new DataView(new ArrayBuffer(56));
+  readonly #vector = new DataView(new ArrayBuffer(16)); // struct iovec: base @0, len @8
+  readonly #controlAddress = Number(addressOf(this.control));
+  #bytes: Uint8Array | undefined;
+  #address = 0;
+
+  constructor() {
+    setAddress(this.structure, 16, Number(addressOf(this.#vector)));
+    this.structure.setUint32(24, 1, true);
+  }
+
+  /** Makes a part of `bytes` what is sent, or where to receive. */
+  point(bytes: Uint8Array<ArrayBuffer>, offset: number, length: number): void {
+    if (offset < 0 || length < 0 || offset + length > bytes.length) {
+      throw new RangeError(`Range ${offset}+${length} lies outside a buffer of ${bytes.length} bytes`);
+    }
+    if (this.#bytes !== bytes) {
+      this.#bytes = bytes;
+      this.#address = lastingAddress(bytes);
+    }
+    setAddress(this.#vector, 0, this.#address + offset);
+    this.#vector.setUint32(8, length, true);
+  }
+
+  /** Says how much of {@linkcode control} is used. */
+  set controlLength(length: number) {
+    setAddress(this.structure, 32, length === 0 ? 0 : this.#controlAddress);
+    this.structure.setUint32(40, length, true);
+  }
+
+  get controlLength(): number {
+    return this.structure.getUint32(40, true);
+  }
+
+  get flags(): number {
+    return this.structure.getInt32(48, true);
+  }
+}
+
 /**
- * Sends and receives over one socket without allocating: the message header, its vector and the control buffer are made once,
- * with their addresses in place. Does not own the descriptor.
+ * Sends and receives over one socket without allocating: what the kernel is told for each way is made once, with the addresses in place. Does
+ * not own the descriptor.
  */
 export class MessageSocket {
   /** Received descriptors, valid after {@linkcode receive} until the next call. Whoever takes them closes them. */
@@ -61,20 +105,11 @@ export class MessageSocket {
   /** Whether descriptors were lost because the control buffer was too small. */
   truncated = false;
 
-  // struct msghdr (64-bit): name @0, namelen @8, iov @16, iovlen @24, control @32, controllen @40, flags @48
-  readonly #header = new DataView(new ArrayBuffer(56));
-  readonly #vector = new DataView(new ArrayBuffer(16)); // struct iovec: base @0, len @8
-  readonly #control = new DataView(new ArrayBuffer(CMSG_HEADER + 4 * SCM_MAX_FD + 4));
-  readonly #controlAddress: number;
-  #buffer: ArrayBufferLike | undefined;
-  #bufferAddress = 0;
+  readonly #incoming = new MessageHeader();
+  readonly #outgoing = new MessageHeader();
 
   /** @param fd A UNIX stream socket. */
-  constructor(readonly fd: number) {
-    this.#controlAddress = Number(addressOf(this.#control));
-    setAddress(this.#header, 16, Number(addressOf(this.#vector)));
-    this.#header.setUint32(24, 1, true);
-  }
+  constructor(readonly fd: number) {}
 
   /**
    * Receives up to `length` bytes into `into` at `offset`, and descriptors into {@linkcode descriptors}.
@@ -83,16 +118,16 @@ export class MessageSocket {
    * @returns bytes received, 0 at the end of the stream, {@linkcode WOULD_BLOCK} when there is nothing yet (or a signal came).
    */
   receive(into: Uint8Array<ArrayBuffer>, offset: number, length: number, wait: boolean): number {
+    const header = this.#incoming;
     this.descriptors.length = 0;
-    this.#point(into, offset, length);
-    setAddress(this.#header, 32, this.#controlAddress);
-    this.#header.setUint32(40, this.#control.byteLength, true);
+    header.point(into, offset, length);
+    header.controlLength = header.control.byteLength;
     const flags = MSG_CMSG_CLOEXEC | (wait ? 0 : MSG_DONTWAIT);
-    const received = syscalls().recvmsg(this.fd, this.#header, flags);
+    const received = syscalls().recvmsg(this.fd, header.structure, flags);
     if (received < 0) return this.#notReady("recvmsg", received);
     // Set also when not one descriptor could be installed, and the control message is empty therefore.
-    this.truncated = (this.#header.getInt32(48, true) & MSG_CTRUNC) !== 0;
-    if (this.#header.getUint32(40, true) !== 0) this.#collectDescriptors();
+    this.truncated = (header.flags & MSG_CTRUNC) !== 0;
+    if (header.controlLength !== 0) this.#collectDescriptors();
     return received;
   }
 
@@ -109,45 +144,35 @@ export class MessageSocket {
     descriptors: readonly number[],
     wait: boolean,
   ): number {
-    this.#point(from, offset, length);
+    const header = this.#outgoing;
+    header.point(from, offset, length);
     this.#placeDescriptors(descriptors);
-    const sent = syscalls().sendmsg(this.fd, this.#header, MSG_NOSIGNAL | (wait ? 0 : MSG_DONTWAIT));
+    const sent = syscalls().sendmsg(this.fd, header.structure, MSG_NOSIGNAL | (wait ? 0 : MSG_DONTWAIT));
     return sent < 0 ? this.#notReady("sendmsg", sent) : sent;
-  }
-
-  #point(buffer: Uint8Array<ArrayBuffer>, offset: number, length: number): void {
-    if (offset < 0 || length < 0 || offset + length > buffer.length) {
-      throw new RangeError(`Range ${offset}+${length} lies outside a buffer of ${buffer.length} bytes`);
-    }
-    if (this.#buffer !== buffer.buffer) {
-      this.#buffer = buffer.buffer;
-      this.#bufferAddress = Number(addressOf(buffer)) - buffer.byteOffset;
-    }
-    setAddress(this.#vector, 0, this.#bufferAddress + buffer.byteOffset + offset);
-    this.#vector.setUint32(8, length, true);
   }
 
   #placeDescriptors(descriptors: readonly number[]): void {
     if (descriptors.length > SCM_MAX_FD) throw new RangeError(`${descriptors.length} descriptors in one message`);
+    const header = this.#outgoing;
+    const { control } = header;
     const length = descriptors.length === 0 ? 0 : CMSG_HEADER + 4 * descriptors.length;
-    setAddress(this.#header, 32, length === 0 ? 0 : this.#controlAddress);
-    this.#header.setUint32(40, Math.ceil(length / 8) * 8, true);
+    header.controlLength = Math.ceil(length / 8) * 8;
     if (length === 0) return;
-    this.#control.setUint32(0, length, true);
-    this.#control.setUint32(4, 0, true);
-    this.#control.setInt32(8, SOL_SOCKET, true);
-    this.#control.setInt32(12, SCM_RIGHTS, true);
-    descriptors.forEach((fd, i) => this.#control.setInt32(CMSG_HEADER + 4 * i, fd, true));
+    control.setUint32(0, length, true);
+    control.setUint32(4, 0, true);
+    control.setInt32(8, SOL_SOCKET, true);
+    control.setInt32(12, SCM_RIGHTS, true);
+    descriptors.forEach((fd, i) => control.setInt32(CMSG_HEADER + 4 * i, fd, true));
   }
 
   #collectDescriptors(): void {
-    const end = this.#header.getUint32(40, true);
-    for (let at = 0; at + CMSG_HEADER <= end;) {
-      const length = this.#control.getUint32(at, true);
+    const { control, controlLength } = this.#incoming;
+    for (let at = 0; at + CMSG_HEADER <= controlLength;) {
+      const length = control.getUint32(at, true);
       if (length < CMSG_HEADER) break;
-      if (this.#control.getInt32(at + 8, true) === SOL_SOCKET && this.#control.getInt32(at + 12, true) === SCM_RIGHTS) {
-        for (let fd = at + CMSG_HEADER; fd + 4 <= Math.min(at + length, end); fd += 4) {
-          this.descriptors.push(this.#control.getInt32(fd, true));
+      if (control.getInt32(at + 8, true) === SOL_SOCKET && control.getInt32(at + 12, true) === SCM_RIGHTS) {
+        for (let fd = at + CMSG_HEADER; fd + 4 <= Math.min(at + length, controlLength); fd += 4) {
+          this.descriptors.push(control.getInt32(fd, true));
         }
       }
       at += Math.ceil(length / 8) * 8;
