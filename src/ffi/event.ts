@@ -4,7 +4,7 @@
  * @module
  */
 import { monotonicNow } from "./clock.ts";
-import { checked, Errno } from "./errno.ts";
+import { checked, Errno, SyscallError } from "./errno.ts";
 import { retrying, syscalls } from "./syscall.ts";
 
 const EFD_NONBLOCK = 0o4000;
@@ -32,6 +32,11 @@ const one = new Uint8Array(BigUint64Array.of(1n).buffer);
 const counter = new Uint8Array(8);
 const pollfd = new DataView(new ArrayBuffer(8)); // struct pollfd: int fd @0, short events @4, short revents @6
 
+function setPollFd(fd: number, events: number): void {
+  pollfd.setInt32(0, fd, true);
+  pollfd.setInt16(4, events, true);
+}
+
 /** Makes an eventfd, non-blocking and close-on-exec, its count zero. */
 export function createEventFd(): number {
   return checked("eventfd", syscalls().eventfd2(0, EFD_NONBLOCK | EFD_CLOEXEC));
@@ -40,9 +45,9 @@ export function createEventFd(): number {
 /** Adds one to an eventfd. @returns false where the count is full, which a reader sees as ready in any case. */
 export function signalEventFd(fd: number): boolean {
   const result = syscalls().write(fd, one, 8);
+  if (result >= 0) return true;
   if (result === -Errno.EAGAIN) return false;
-  checked(`write(eventfd ${fd})`, result);
-  return true;
+  throw new SyscallError(`write(eventfd ${fd})`, -result);
 }
 
 /**
@@ -50,15 +55,20 @@ export function signalEventFd(fd: number): boolean {
  * does not wait, unless somebody else is faster.
  */
 export function isReady(fd: number, events: number): boolean {
-  return (pollFd(fd, events, 0) & events) !== 0;
+  setPollFd(fd, events);
+  const count = syscalls().poll(pollfd, 1, 0);
+  // One of many turns of a loop may ask, so nothing is made that is not needed.
+  if (count === -Errno.EINTR) return isReady(fd, events);
+  if (count < 0) throw new SyscallError(`poll(${fd})`, -count);
+  return count > 0 && (pollfd.getUint16(6, true) & events) !== 0;
 }
 
 /** Takes the count of an eventfd or the expirations of a timerfd back to zero. @returns whether it was above zero. */
 export function drainEventFd(fd: number): boolean {
   const result = syscalls().read(fd, counter, 8);
+  if (result >= 0) return true;
   if (result === -Errno.EAGAIN || result === -Errno.EINTR) return false;
-  checked(`read(eventfd ${fd})`, result);
-  return true;
+  throw new SyscallError(`read(eventfd ${fd})`, -result);
 }
 
 /** Makes a timer on CLOCK_MONOTONIC that becomes readable when it fires; disarmed. */
@@ -77,9 +87,10 @@ const timerSpec = new DataView(new ArrayBuffer(32)); // struct itimerspec: inter
 export function armTimerFd(fd: number, deadline: number | undefined): void {
   // A value of zero would disarm, so a deadline at the clock's origin becomes one nanosecond.
   const at = deadline === undefined ? 0 : Math.max(1, Math.ceil(deadline));
-  timerSpec.setBigUint64(16, BigInt(Math.floor(at / 1e9)), true);
-  timerSpec.setBigUint64(24, BigInt(at % 1e9), true);
-  checked(`timerfd_settime(${fd})`, syscalls().timerfd_settime(fd, TFD_TIMER_ABSTIME, timerSpec, null));
+  timerSpec.setUint32(16, Math.min(Math.floor(at / 1e9), 0xffffffff), true); // a century after the host's start at most
+  timerSpec.setUint32(24, at % 1e9, true);
+  const result = syscalls().timerfd_settime(fd, TFD_TIMER_ABSTIME, timerSpec, null);
+  if (result < 0) throw new SyscallError(`timerfd_settime(${fd})`, -result);
 }
 
 /** A set of descriptors to wait on (epoll(7), level-triggered). */
@@ -138,7 +149,8 @@ export class Epoll {
   #report(count: number, ready: (fd: number, events: number) => void): number {
     if (count === -Errno.EINTR) return 0;
     checked("epoll_wait", count);
-    for (let i = 0; i < count; i++) {
+    // The kernel lists first what was ready last time as well. The others, which are rarer, go before it.
+    for (let i = count - 1; i >= 0; i--) {
       ready(this.#events.getInt32(12 * i + 4, true), this.#events.getUint32(12 * i, true));
     }
     return count;
@@ -159,8 +171,7 @@ export class Epoll {
  * @returns the bits that are ready, 0 after the timeout. A signal does not end the wait.
  */
 export function pollFd(fd: number, events: number, timeout: number): number {
-  pollfd.setInt32(0, fd, true);
-  pollfd.setInt16(4, events, true);
+  setPollFd(fd, events);
   const deadline = timeout < 0 ? Infinity : monotonicNow() + timeout * 1e6;
   retrying(`poll(${fd})`, () => {
     const left = deadline === Infinity ? -1 : Math.max(0, Math.ceil((deadline - monotonicNow()) / 1e6));

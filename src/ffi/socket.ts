@@ -119,7 +119,7 @@ export class MessageSocket {
    */
   receive(into: Uint8Array<ArrayBuffer>, offset: number, length: number, wait: boolean): number {
     const header = this.#incoming;
-    this.descriptors.length = 0;
+    if (this.descriptors.length > 0) this.descriptors.length = 0; // to set it is not for free
     header.point(into, offset, length);
     header.controlLength = header.control.byteLength;
     const flags = MSG_CMSG_CLOEXEC | (wait ? 0 : MSG_DONTWAIT);

@@ -3,12 +3,13 @@
  * Documentation/virt/kvm/api.rst, KVM_IRQFD and KVM_IRQFD_FLAG_RESAMPLE).
  *
  * A write to the irq descriptor makes KVM assert the line. At the guest's end of interrupt KVM takes it back and writes
- * the resample descriptor; a pin that is still high is then written again. Lowering the pin writes nothing.
+ * the resample descriptor; a pin that is still high is then written again. Lowering the pin writes nothing. The resample descriptor is never
+ * read.
  *
  * @module
  */
 import type { InterruptPin } from "../device/pci_device.ts";
-import { createEventFd, drainEventFd, isReady, Ready, signalEventFd } from "../ffi/event.ts";
+import { createEventFd, EDGE_TRIGGERED, isReady, Ready, signalEventFd } from "../ffi/event.ts";
 import { closeFd, fileStatus, setNonblocking } from "../ffi/file.ts";
 import { closeAll } from "../ffi/socket.ts";
 import { LinkError } from "../link/link_error.ts";
@@ -46,7 +47,8 @@ export class InterruptLine implements InterruptPin {
     try {
       requireEventFd("the irq descriptor", irq);
       requireEventFd("the resample descriptor", resample);
-      const watch = this.#loop.watch(resample, Ready.IN, () => this.#resampled());
+      // Each end of interrupt is an event of its own: the count need not be read.
+      const watch = this.#loop.watch(resample, Ready.IN | EDGE_TRIGGERED, () => this.#resampled());
       this.disconnect();
       this.#wiring = { irq, resample, watch };
     } catch (error) {
@@ -66,12 +68,7 @@ export class InterruptLine implements InterruptPin {
   }
 
   #resampled(): void {
-    try {
-      const { resample } = this.#wiring!;
-      if (isReady(resample, Ready.IN) && drainEventFd(resample) && this.#asserted) this.#signal();
-    } catch {
-      this.disconnect(); // it only looked like an eventfd, and would be ready for ever
-    }
+    if (this.#asserted) this.#signal();
   }
 
   #signal(): void {

@@ -53,10 +53,13 @@ Deno.test(
     connect();
     line.set(true);
     drainEventFd(irq);
-    signalEventFd(resample);
-    loop.turn();
-    assert(drainEventFd(irq));
-    assert(!drainEventFd(resample), "the resample descriptor was not drained");
+    for (let i = 0; i < 3; i++) {
+      signalEventFd(resample);
+      loop.turn();
+      assert(drainEventFd(irq));
+      assert(!loop.turn(false), "one end of interrupt counts twice");
+      assert(!drainEventFd(irq));
+    }
   }),
 );
 
