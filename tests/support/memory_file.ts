@@ -71,14 +71,20 @@ export class MemoryFile implements HostFile {
   /** Reads at once. */
   bytes(offset: number, length: number): Uint8Array<ArrayBuffer> {
     const into = new Uint8Array(length);
-    for (let at = 0; at < length;) {
+    this.#get(offset, into, false);
+    return into;
+  }
+
+  /** @param clear Whether `into` may hold something already. */
+  #get(offset: number, into: Uint8Array, clear: boolean): void {
+    for (let at = 0; at < into.length;) {
       const within = (offset + at) % PAGE;
-      const count = Math.min(PAGE - within, length - at);
+      const count = Math.min(PAGE - within, into.length - at);
       const page = this.#pages.get(Math.floor((offset + at) / PAGE));
       if (page !== undefined) into.set(page.subarray(within, within + count), at);
+      else if (clear) into.fill(0, at, at + count);
       at += count;
     }
-    return into;
   }
 
   /** Writes at once, past {@linkcode changes}. */
@@ -113,7 +119,7 @@ export class MemoryFile implements HostFile {
   }
 
   read(offset: number, into: Uint8Array, done: Completion): void {
-    into.set(this.bytes(offset, into.length));
+    this.#get(offset, into, true);
     done();
   }
 

@@ -4,7 +4,7 @@ import type { BlockDevice } from "../../../src/block/block_device.ts";
 import { createQcow2 } from "../../../src/block/qcow2/create.ts";
 import { openQcow2 } from "../../../src/block/qcow2/qcow2.ts";
 import { MemoryFile } from "../../support/memory_file.ts";
-import { anyStep, ends, now, pattern, rangeOf, type Step } from "./workload.ts";
+import { anyStep, clusterOf, ends, now, pattern, rangeOf, type Step } from "./workload.ts";
 
 const SIZE = 256 * 1024;
 
@@ -59,7 +59,10 @@ function endsSomehow(start: (done: (error?: Error) => void) => void): void {
 function doStep(disk: BlockDevice, step: Step): void {
   if (step.kind === "flush" || step.kind === "reopen") return endsSomehow((done) => disk.flush(done));
   if (step.kind === "compress") {
-    return doStep(disk, { kind: "write", at: step.at, length: 50, seed: step.seed, fua: false });
+    const { offset, length } = clusterOf(step, disk);
+    // A disk that was made to have no size has no clusters.
+    if (length > 0) endsSomehow((done) => disk.writeCompressed!(offset, pattern(length, step.seed), done));
+    return;
   }
   const { offset, length } = rangeOf(step, disk.size, 512);
   if (step.kind === "write") endsSomehow((done) => disk.write(offset, pattern(length, step.seed), step.fua, done));

@@ -94,8 +94,9 @@ function refusable<T>(title: string, work: () => T): T | undefined {
 function assertIsRefusal(title: string, error: unknown): void {
   for (let cause = error; cause !== undefined; cause = (cause as Error).cause) {
     const defect = [TypeError, RangeError, ReferenceError, SyntaxError].some((type) => cause instanceof type);
-    const { message, stack } = cause as Error;
-    assert(!defect && message !== "" && !message.includes("\n"), `${title}: ${stack}`);
+    const { message } = cause as Error;
+    // A stack takes longer to write out than all the rest of a case.
+    if (defect || message === "" || message.includes("\n")) throw new Error(`${title}: ${(cause as Error).stack}`);
   }
 }
 
@@ -159,8 +160,8 @@ Deno.test("a check of a spoilt image ends, and changes nothing", () => {
 
 Deno.test("a repair of a spoilt image ends, makes no errors, and has nothing more to do", () => {
   for (const { title, spoilt } of cases(corpus(), STRIDE)) {
+    const before = refusable(title, () => now(checkQcow2(spoilt)));
     for (const scope of ["leaks", "all"] as const) {
-      const before = refusable(title, () => now(checkQcow2(spoilt)));
       const file = BoundedFile.of(spoilt);
       const after = refusable(title, () => now(repairQcow2(file, scope)));
       assert(!file.isExhausted && file.size <= spoilt.size + MOST_GROWTH, title);

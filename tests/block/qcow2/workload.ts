@@ -82,7 +82,9 @@ export function contents(disk: BlockDevice): Uint8Array<ArrayBuffer> {
 
 /** Bytes that tell where they were written, and by whom. */
 export function pattern(length: number, seed: number): Uint8Array<ArrayBuffer> {
-  return Uint8Array.from({ length }, (_, i) => (seed + i * 7) & 0xff);
+  const bytes = new Uint8Array(length);
+  for (let i = 0; i < length; i++) bytes[i] = seed + i * 7;
+  return bytes;
 }
 
 /** The range of a step on a disk, in units of `grain` bytes. */
@@ -93,14 +95,20 @@ export function rangeOf(step: { readonly at: number; readonly length: number }, 
   return { offset: start * grain, length: count * grain };
 }
 
+/** The guest cluster that a step is about, the last of which may be short. */
+export function clusterOf(step: { readonly at: number }, disk: BlockDevice): { offset: number; length: number } {
+  const cluster = disk.discardGranularity ?? 512;
+  const offset = Math.floor(Math.floor(step.at * disk.size / 4096) / cluster) * cluster;
+  return { offset, length: Math.min(cluster, disk.size - offset) };
+}
+
 /** Writes a cluster compressed. An image whose data lie in a file of their own refuses, and a write in the ordinary way follows. */
 function compress(disk: BlockDevice, model: Uint8Array, step: { readonly at: number; readonly seed: number }): void {
-  const cluster = disk.discardGranularity ?? 512;
-  const start = Math.floor(Math.floor(step.at * disk.size / 4096) / cluster) * cluster;
-  const expected = model.subarray(start, Math.min(start + cluster, model.length));
-  expected.set(pattern(expected.length, step.seed));
-  disk.writeCompressed?.(start, expected.slice(), (error) => {
-    if (error !== undefined) ends((done) => disk.write(start, expected.slice(), false, done));
+  const { offset, length } = clusterOf(step, disk);
+  const expected = model.subarray(offset, offset + length);
+  expected.set(pattern(length, step.seed));
+  disk.writeCompressed?.(offset, expected.slice(), (error) => {
+    if (error !== undefined) ends((done) => disk.write(offset, expected.slice(), false, done));
   });
 }
 
