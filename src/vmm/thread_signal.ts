@@ -1,8 +1,6 @@
 /**
- * A call to a thread with an event loop to look again: a count in shared memory, and an eventfd for when that thread waits.
- *
- * `Atomics.waitAsync` looks made for this, but under load the event loop of the waiting thread has been seen to stand still for good, once in some
- * hundreds of runs. A descriptor has no such trouble.
+ * A call to a thread with an event loop to look again: a count in shared memory, and an eventfd for when that thread waits, among the other
+ * descriptors that it waits for.
  *
  * @module
  */

@@ -16,12 +16,8 @@ export type WorkerMessage =
   | { readonly role: "control"; readonly handle: MachineHandle }
   | { readonly role: "vcpu"; readonly handle: MachineHandle; readonly index: number };
 
-/** Waits for the thread's task, and carries it out until the process ends. */
-export function runWorker(): void {
-  addEventListener("message", (event) => void runTask((event as MessageEvent<WorkerMessage>).data), { once: true });
-}
-
-async function runTask(task: WorkerMessage): Promise<void> {
+/** Carries out the thread's task until the process ends. */
+export async function runWorker(task: WorkerMessage): Promise<void> {
   let control = withoutVcpus(task.handle);
   try {
     const machine = new Machine(task.handle);

@@ -1,5 +1,5 @@
 /** The console and the control thread: input, timers, signals, and the terminal that the machine was started from. */
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { checked } from "../../src/ffi/errno.ts";
 import { closeFd, OpenFlags, setNonblocking, writeFd } from "../../src/ffi/file.ts";
 import { Signal } from "../../src/ffi/process.ts";
@@ -21,6 +21,25 @@ testOnKvm("input of many times the receiver's size reaches the guest whole", (st
   assertEquals(vmm.wait(), { code: 0 });
   const sum = new TextEncoder().encode(text).reduce((total, byte) => total + byte, 0);
   assertEquals(vmm.console, `ready\r\n${text.length} characters, sum ${sum}\r\n`);
+});
+
+/** A cache folder for Deno with the packages that are there, and nothing of this program compiled. */
+function coldCache(stage: Stage): string {
+  const warm = Deno.env.get("DENO_DIR") ?? `${Deno.env.get("HOME")}/.cache/deno`;
+  const cold = `${stage.directory}/deno`;
+  Deno.mkdirSync(cold);
+  // Deno's own function would need every permission.
+  const { success } = new Deno.Command("ln", { args: ["-s", `${warm}/npm`, cold] }).outputSync();
+  assert(success);
+  return cold;
+}
+
+testOnKvm("a program that is started for the first time, and has to be compiled, takes input", (stage) => {
+  const vmm = startGuest(stage, consoleGuest, { by: ["env", `DENO_DIR=${coldCache(stage)}`] });
+  vmm.waitFor("ready\r\n");
+  vmm.send("a\x04");
+  assertEquals(vmm.wait(), { code: 0 });
+  assertEquals(vmm.console, "ready\r\n1 characters, sum 97\r\n");
 });
 
 testOnKvm("the real-time clock interrupts while nothing else happens", (stage) => {
