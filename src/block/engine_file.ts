@@ -22,6 +22,8 @@ export interface EngineFileOptions {
   readonly granularity: number;
   /** Whether {@linkcode HostFile.sync} does nothing. */
   readonly ignoreSync: boolean;
+  /** Whether its bytes pass through the host's page cache. */
+  readonly cached: boolean;
   readonly io: FileIo;
   /** Makes what moves its bytes. @param size The size that the file has now. */
   readonly bytes: (io: FileIo, size: () => number) => ByteIo;
@@ -37,11 +39,14 @@ export class EngineFile implements HostFile {
   readonly #bytes: ByteIo;
   readonly #zeroing: Zeroing;
   readonly #ignoreSync: boolean;
+  readonly #cached: boolean;
+  /** Why it is not known any more what is on stable storage. */
+  #lost: Error | undefined;
   #size: number;
   /** Whether the file system can tell holes from data. */
   #knowsHoles: boolean;
 
-  constructor({ kind, readOnly, size, granularity, ignoreSync, io, bytes }: EngineFileOptions) {
+  constructor({ kind, readOnly, size, granularity, ignoreSync, cached, io, bytes }: EngineFileOptions) {
     this.name = io.name;
     this.kind = kind;
     this.readOnly = readOnly;
@@ -51,6 +56,7 @@ export class EngineFile implements HostFile {
     this.alignment = this.#bytes.alignment;
     this.#zeroing = new Zeroing({ kind, granularity, io, bytes: this.#bytes });
     this.#ignoreSync = ignoreSync;
+    this.#cached = cached;
     this.#knowsHoles = kind === "file";
   }
 
@@ -73,7 +79,13 @@ export class EngineFile implements HostFile {
 
   sync(done: Completion): void {
     if (this.#ignoreSync) return done();
-    this.#call({ operation: FileOperation.SYNC_DATA, offset: 0, length: 0 })(done);
+    if (this.#lost !== undefined) return done(this.#lost);
+    this.#call({ operation: FileOperation.SYNC_DATA, offset: 0, length: 0 })((error) => {
+      // Linux takes pages that it could not write for written, and would say that all is well the next time (fsync(2), "NOTES"): what the
+      // file holds is known only if it is opened anew, when what was lost is read.
+      if (this.#cached) this.#lost ??= error;
+      done(error);
+    });
   }
 
   discard(offset: number, length: number, done: Completion): void {

@@ -136,7 +136,16 @@ function adopt(fd: number, name: string, options: HostFileOptions, empty = false
   const granularity = kind === "file" ? 1 : blockDeviceSectorSize(fd);
   const bytes = policy.direct ? directBytes(fd, kind, size) : (io: FileIo) => new BufferedIo(io);
   const io = new FileIo(name, fd, leaseFor(name, options));
-  return new EngineFile({ kind, readOnly, size, granularity, ignoreSync: policy.ignoreFlush, io, bytes });
+  return new EngineFile({
+    kind,
+    readOnly,
+    size,
+    granularity,
+    ignoreSync: policy.ignoreFlush,
+    cached: !policy.direct,
+    io,
+    bytes,
+  });
 }
 
 function directBytes(fd: number, kind: HostFile["kind"], fileSize: number): EngineFileOptions["bytes"] {

@@ -33,6 +33,7 @@ function withFile(size: number, options: MemoryEngineOptions, body: (setting: Se
     size,
     granularity: 1,
     ignoreSync: false,
+    cached: false,
     io: new FileIo("disk.img", fd, { engine, release() {} }),
     bytes: (io, size) =>
       new DirectIo({ io, alignment: { offset: BLOCK, memory: BLOCK }, buffers: new BouncePool(), size }),

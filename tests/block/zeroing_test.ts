@@ -39,6 +39,7 @@ function withTarget(
     size: SIZE,
     granularity: kind === "device" ? 512 : 1,
     ignoreSync: false,
+    cached: true,
     io: new FileIo("disk.img", fd, { engine, release() {} }),
     bytes: (io) => new BufferedIo(io),
   });
