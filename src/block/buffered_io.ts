@@ -42,21 +42,20 @@ class Attempts {
 export class BufferedIo implements ByteIo {
   readonly alignment = 1;
   readonly #io: FileIo;
+  readonly #size: () => number;
   readonly #reads = new Attempts();
   readonly #writes = new Attempts();
 
-  constructor(io: FileIo) {
+  /** @param size The size that the file has now, counting the writes that have completed. */
+  constructor(io: FileIo, size: () => number) {
     this.#io = io;
+    this.#size = size;
   }
 
   read(offset: number, into: Uint8Array, done: Completion): void {
     const moved = this.#tryNow(this.#reads, false, offset, into);
     if (moved === into.length) return done();
-    const rest = moved === 0 ? into : into.subarray(moved);
-    this.#io.move(false, offset + moved, rest, 1, (error, more) => {
-      if (error === undefined) rest.fill(0, more);
-      done(error);
-    });
+    this.#io.read(offset + moved, moved === 0 ? into : into.subarray(moved), 1, this.#size(), done);
   }
 
   write(offset: number, from: Uint8Array, done: Completion): void {

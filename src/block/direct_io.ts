@@ -46,10 +46,7 @@ export class DirectIo implements ByteIo {
 
   read(offset: number, into: Uint8Array, done: Completion): void {
     if (!this.#isAligned(offset, into)) return this.#io.run(this.#readBounced(offset, into), done);
-    this.#io.move(false, offset, into, this.#block, (error, moved) => {
-      if (error === undefined) into.fill(0, moved);
-      done(error);
-    });
+    this.#io.read(offset, into, this.#block, this.#size(), done);
   }
 
   write(offset: number, from: Uint8Array, done: Completion): void {
@@ -156,12 +153,7 @@ export class DirectIo implements ByteIo {
   }
 
   *#readBlocks(offset: number, blocks: Uint8Array): Coroutine<void> {
-    yield* waitFor((done) =>
-      this.#io.move(false, offset, blocks, this.#block, (error, moved) => {
-        if (error === undefined) blocks.fill(0, moved);
-        done(error);
-      })
-    );
+    yield* waitFor((done) => this.#io.read(offset, blocks, this.#block, this.#size(), done));
   }
 
   *#writeBlocks(offset: number, blocks: Uint8Array): Coroutine<void> {

@@ -6,7 +6,7 @@
 import { type FileOperation, FileOperation as Operation, MOST_BYTES, OPERATION_CALLS } from "../ffi/blocking_io.ts";
 import { Errno, SyscallError } from "../ffi/errno.ts";
 import { closeFd } from "../ffi/file.ts";
-import { type Coroutine, run } from "./coroutine.ts";
+import { type Completion, type Coroutine, run } from "./coroutine.ts";
 import type { EngineLease } from "./io_engine.ts";
 
 /** Ends a transfer: with an error, or with how many bytes were moved, fewer than asked for only at the end of the file. */
@@ -89,6 +89,27 @@ export class FileIo {
     };
     this.#inFlight++;
     step();
+  }
+
+  /**
+   * Reads all of `into`, with zeroes for what lies beyond the end of the file.
+   *
+   * @param granule See {@linkcode move}.
+   * @param size Where the file ends, as far as is known. One that ends before has lost data, and the read fails.
+   */
+  read(offset: number, into: Uint8Array, granule: number, size: number, done: Completion): void {
+    this.move(false, offset, into, granule, (error, moved) => {
+      if (error !== undefined) return done(error);
+      const end = offset + moved;
+      if (moved < into.length && end < size) return done(this.#shortened(end, size));
+      into.fill(0, moved);
+      done();
+    });
+  }
+
+  #shortened(end: number, size: number): Error {
+    const cause = this.failure(Operation.READ, -Errno.EIO);
+    return new Error(`${this.name} has become shorter: ${size - end} bytes are missing from ${end} on`, { cause });
   }
 
   /** Runs what consists of several requests. The descriptor stays open between them. */

@@ -134,7 +134,9 @@ function adopt(fd: number, name: string, options: HostFileOptions, empty = false
   if (empty && kind === "file") truncateFile(fd, 0);
   const size = kind === "file" ? fileStatus(fd).size : blockDeviceSize(fd);
   const granularity = kind === "file" ? 1 : blockDeviceSectorSize(fd);
-  const bytes = policy.direct ? directBytes(fd, kind, size) : (io: FileIo) => new BufferedIo(io);
+  const bytes = policy.direct
+    ? directBytes(fd, kind, size)
+    : (io: FileIo, size: () => number) => new BufferedIo(io, size);
   const io = new FileIo(name, fd, leaseFor(name, options));
   return new EngineFile({
     kind,

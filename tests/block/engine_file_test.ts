@@ -22,7 +22,7 @@ function syncThrice(cached: boolean): (string | undefined)[] {
     ignoreSync: false,
     cached,
     io: new FileIo("disk.img", openFile("/dev/null", OpenFlags.O_RDWR), { engine, release() {} }),
-    bytes: (io) => new BufferedIo(io),
+    bytes: (io, size) => new BufferedIo(io, size),
   });
   const codes: (string | undefined)[] = [];
   for (let i = 0; i < 3; i++) {

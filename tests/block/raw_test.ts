@@ -5,6 +5,7 @@ import { spawn } from "../../src/ffi/process.ts";
 import type { BlockCompletion, BlockDevice } from "../../src/block/block_device.ts";
 import { openHostFile } from "../../src/block/open_host_file.ts";
 import { openRaw } from "../../src/block/raw.ts";
+import { errorChain } from "../../src/error_chain.ts";
 import { EventLoop } from "../../src/event_loop.ts";
 import { CACHE_POLICIES, type CacheMode } from "../../src/options/storage.ts";
 
@@ -245,14 +246,22 @@ Deno.test("raw, readonly=on: reads, and refuses every change through the callbac
   });
 });
 
-Deno.test("raw: a file that the host shortens reads as zeroes beyond its end", () => {
-  withImage(pattern(8192), {}, (image, path) => {
-    Deno.truncateSync(path, 1000);
-    const expected = new Uint8Array(8192);
-    expected.set(pattern(8192).subarray(0, 1000));
-    assertEquals(read(image, 0, 8192), expected);
+for (const cache of ["writeback", "none"] as const) {
+  Deno.test(`raw, cache=${cache}: a file that the host shortens fails reads of what is missing`, () => {
+    withImage(pattern(8192), { cache }, (image, path) => {
+      Deno.truncateSync(path, 4096);
+      assertEquals(read(image, 0, 4096), pattern(8192).subarray(0, 4096));
+      for (const [offset, length] of [[0, 8192], [4096, 512], [7680, 512]]) {
+        const error = assertThrows(() => read(image, offset, length), Error) as Error;
+        const missing = Math.max(offset, 4096);
+        assert(
+          errorChain(error).includes(`has become shorter: ${8192 - missing} bytes are missing from ${missing} on`),
+        );
+        assert(errorChain(error).includes("EIO"));
+      }
+    });
   });
-});
+}
 
 Deno.test("raw: a range that does not lie on the image is the caller's defect", () => {
   withImage(pattern(8192), {}, (image) => {

@@ -41,7 +41,7 @@ function withTarget(
     ignoreSync: false,
     cached: true,
     io: new FileIo("disk.img", fd, { engine, release() {} }),
-    bytes: (io) => new BufferedIo(io),
+    bytes: (io, size) => new BufferedIo(io, size),
   });
   const asked = () =>
     engine.log.splice(0).map(({ operation, mode, offset, length }) =>
