@@ -22,22 +22,25 @@ export interface ImageKind {
   readonly snapshot?: boolean;
   /** Whether refcounts are only right once the image was closed, or repaired. */
   readonly lazy?: boolean;
+  /** Whether a guest in a machine of its own writes to it too, and not only a driver without a guest. */
+  readonly inMachine?: boolean;
 }
 
 /** All kinds. */
 export const IMAGE_KINDS: readonly ImageKind[] = [
-  { name: "raw", format: "raw" },
-  { name: "qcow2 with the default options", format: "qcow2" },
+  { name: "raw", format: "raw", inMachine: true },
+  { name: "qcow2 with the default options", format: "qcow2", inMachine: true },
   { name: "qcow2 version 2", format: "qcow2", options: "compat=0.10" },
-  { name: "qcow2 with clusters of 512 bytes", format: "qcow2", options: "cluster_size=512" },
+  { name: "qcow2 with clusters of 512 bytes", format: "qcow2", options: "cluster_size=512", inMachine: true },
   {
     name: "qcow2 with clusters of 4 KiB and a backing file",
     format: "qcow2",
     options: "cluster_size=4k",
     backed: true,
+    inMachine: true,
   },
   { name: "qcow2 version 2 with a backing file", format: "qcow2", options: "compat=0.10", backed: true },
-  { name: "qcow2 with lazy refcounts", format: "qcow2", options: "lazy_refcounts=on", lazy: true },
+  { name: "qcow2 with lazy refcounts", format: "qcow2", options: "lazy_refcounts=on", lazy: true, inMachine: true },
   {
     name: "qcow2 with lazy refcounts, clusters of 1 KiB and a backing file",
     format: "qcow2",
@@ -121,13 +124,21 @@ function runUnlocked(...args: string[]): { code: number; output: string; errors:
   }
 }
 
+/** Exit codes of `qemu-img check` (qemu-img(1)). */
+const CLEAN = 0;
+const LEAKS = 3;
+
 /**
  * @returns what is wrong with an image, if anything is: leaks are allowed.
  */
 export function findErrors(path: string): string | undefined {
   const { code, output, errors } = runUnlocked("check", "-f", "qcow2", path);
-  // qemu-img(1): 3 says that there are leaks and nothing else.
-  return code === 0 || code === 3 ? undefined : `qemu-img check says ${code}: ${output}${errors}`;
+  return code === CLEAN || code === LEAKS ? undefined : `qemu-img check says ${code}: ${output}${errors}`;
+}
+
+/** Whether clusters of an image are in use by its refcounts, but not by anything else; or its refcounts are not right yet. */
+export function hasLeaks({ kind, path }: CrashImage): boolean {
+  return kind.format === "qcow2" && runUnlocked("check", "-f", "qcow2", path).code !== CLEAN;
 }
 
 /** Repairs leaks, or everything. */

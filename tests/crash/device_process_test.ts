@@ -14,20 +14,12 @@ import { execute, read10 } from "../support/lsi_driver/scsi_disk.ts";
 import { leakingNothing, workersEnded } from "../support/leaks.ts";
 import { SOURCE } from "../support/machines.ts";
 import { program, testNeeding } from "../support/requirements.ts";
-import {
-  checkBystanders,
-  contentByQemu,
-  type CrashImage,
-  createImage,
-  DISK_SIZE,
-  findErrors,
-  IMAGE_KINDS,
-  type ImageKind,
-  repair,
-} from "./images.ts";
-import { describeValue, Journal } from "./journal.ts";
+import { delay, happens, pick } from "./chance.ts";
+import { examine, requireNoErrors, verify, verifyByQemu } from "./examination.ts";
+import { checkBystanders, type CrashImage, createImage, DISK_SIZE, IMAGE_KINDS, type ImageKind } from "./images.ts";
+import { Journal } from "./journal.ts";
 import { Killer } from "./killer.ts";
-import { readSector, SECTOR } from "./sector.ts";
+import { SECTOR } from "./sector.ts";
 import { Writer } from "./writer.ts";
 
 /** How often each image's device process is killed. */
@@ -44,16 +36,6 @@ type Moment =
   /** While it closes the image after the guest has gone. */
   | "closing";
 
-/** One of several, by chance. */
-function pick<T>(values: readonly T[]): T {
-  return values[Math.floor(Math.random() * values.length)];
-}
-
-/** A delay in milliseconds; short ones are as likely as long ones. */
-function delay(most: number): number {
-  return 0.2 * (most / 0.2) ** Math.random();
-}
-
 /** `cache=`, `aio=` and `discard=` of a start. */
 function randomDrive({ path, kind }: CrashImage): { drive: string; discards: boolean } {
   const cache = pick(["writeback", "none", "writethrough", "directsync"]);
@@ -61,19 +43,6 @@ function randomDrive({ path, kind }: CrashImage): { drive: string; discards: boo
   const discards = pick([true, false]);
   const options = `format=${kind.format},cache=${cache}${aio},discard=${discards ? "unmap" : "ignore"}`;
   return { drive: `file=${path},${options}`, discards };
-}
-
-/** Compares what a disk holds with what it may hold. It is what counts from then on. */
-function verify(content: Uint8Array, journal: Journal): void {
-  for (let sector = 0; sector < journal.sectors; sector++) {
-    const value = readSector(content.subarray(sector * SECTOR, (sector + 1) * SECTOR), sector);
-    const possible = journal.possibleValues(sector);
-    if (!possible.includes(value)) {
-      const expected = possible.map(describeValue).join(" or ");
-      throw new Error(`After a crash sector ${sector} holds ${describeValue(value)}, not ${expected}`);
-    }
-    journal.settle(sector, value);
-  }
 }
 
 /** All that a disk holds. */
@@ -118,13 +87,13 @@ class Victim {
     // The killer's own descriptor: what it signals is this process, even when that has been reaped.
     const pidfd = duplicateFd(process.pidfd);
     try {
-      if (moment === "starting") this.#killer.arm(pidfd, delay(200));
+      if (moment === "starting") this.#killer.arm([pidfd], delay(200));
       const driver = process.start();
       verify(readDisk(driver), this.#journal);
-      if (moment !== "closing") this.#killer.arm(pidfd, delay(200));
+      if (moment !== "closing") this.#killer.arm([pidfd], delay(200));
       const writer = new Writer(driver, this.#journal, { depth: pick([1, 4, 16]), discards, random: Math.random });
       writer.run(moment === "closing" ? performance.now() + delay(50) : Infinity);
-      this.#killer.arm(pidfd, delay(20));
+      this.#killer.arm([pidfd], delay(20));
     } catch (error) {
       if (!isPeerGone(error)) throw new Error(`with ${drive}`, { cause: error });
     } finally {
@@ -135,18 +104,10 @@ class Victim {
     }
   }
 
-  /** What QEMU makes of the image after a crash. Sometimes it repairs it. */
+  /** What QEMU makes of the image after a crash. */
   examine(): void {
-    const { kind, path } = this.#image;
-    if (kind.format === "qcow2") {
-      if (kind.lazy) {
-        if (Math.random() < 0.3) repair(path, "all");
-      } else {
-        this.#requireNoErrors();
-        if (Math.random() < 0.3) repair(path, "leaks");
-      }
-    }
-    if (Math.random() < 0.3) verify(contentByQemu(this.#image, this.#folder), this.#journal);
+    examine(this.#image);
+    if (happens(0.3)) verifyByQemu(this.#image, this.#folder, this.#journal);
   }
 
   /** Starts a process that ends in good order, after which nothing at all may be wrong. */
@@ -158,14 +119,9 @@ class Victim {
     } finally {
       assertEquals(process.stop(), { status: { code: 0 }, errors: "" });
     }
-    if (this.#image.kind.format === "qcow2") this.#requireNoErrors();
-    verify(contentByQemu(this.#image, this.#folder), this.#journal);
+    requireNoErrors(this.#image);
+    verifyByQemu(this.#image, this.#folder, this.#journal);
     checkBystanders(this.#image, this.#folder);
-  }
-
-  #requireNoErrors(): void {
-    const wrong = findErrors(this.#image.path);
-    if (wrong !== undefined) throw new Error(wrong);
   }
 }
 

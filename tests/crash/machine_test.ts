@@ -1,0 +1,220 @@
+/**
+ * A guest on KVM writes to its disk, and the processes of its machine are killed in the middle of it, again and again on the same image:
+ * all of them, or the VMM alone, whose device process then ends by itself, or the device process alone, without which the guest goes on.
+ * What the guest said to be on stable storage has to be there, and the image has to be one that QEMU finds no error in.
+ *
+ * `deno task test:crash` kills hundreds of times; as a part of `deno task test` it is a few times for each kind of image.
+ */
+import { assert, assertEquals } from "@std/assert";
+import { checked } from "../../src/ffi/errno.ts";
+import { closeFd } from "../../src/ffi/file.ts";
+import { type ExitStatus, Signal } from "../../src/ffi/process.ts";
+import { syscalls } from "../../src/ffi/syscall.ts";
+import { selfCommand } from "../../src/vmm/self_command.ts";
+import { GIVEN_DEVICE, guestCommand } from "../guest/guests.ts";
+import { workersEnded } from "../support/leaks.ts";
+import { KVM, QEMU_IMG, testNeeding } from "../support/requirements.ts";
+import { GIVEN_FD, onStage, type Program, type Stage } from "../support/stage.ts";
+import { delay, happens, pick } from "./chance.ts";
+import { examine, requireNoErrors, verify } from "./examination.ts";
+import {
+  checkBystanders,
+  contentByQemu,
+  type CrashImage,
+  createImage,
+  hasLeaks,
+  IMAGE_KINDS,
+  type ImageKind,
+} from "./images.ts";
+import { Journal } from "./journal.ts";
+import { Killer } from "./killer.ts";
+import {
+  buildWriterKernel,
+  lastFlushed,
+  recordRun,
+  WRITER_ALONE,
+  WRITER_READY,
+  type WriterRun,
+} from "./writer_guest.ts";
+
+/** How often the machine of each image is killed. */
+const KILLS = 2 * Number(Deno.env.get("SPLITVM_CRASH_KILLS") ?? 1);
+
+/** The kinds of images that are written to; more are killed without a machine around them. */
+const KINDS = IMAGE_KINDS.filter(({ inMachine }) => inMachine);
+
+/** The longest that a guest is left alone, in milliseconds. */
+const LONGEST = 400;
+
+/** What of a machine is killed. */
+type Target =
+  /** A VMM that started its device process itself, which is killed with it. */
+  | "machine"
+  /** VMM and device process, which were started one beside the other. */
+  | "both"
+  /** One of the two alone. */
+  | "VMM"
+  | "device process";
+
+/** A machine's processes, which run. */
+interface Machine {
+  readonly vmm: Program;
+  /** The device process, unless the VMM started it itself. */
+  readonly device: Program | undefined;
+}
+
+/** The image's options, and how the host is to handle it. */
+function driveOptions({ path, kind }: CrashImage): string[] {
+  const cache = pick(["writeback", "none"]);
+  const aio = pick(["", ",aio=threads", ",aio=io_uring"]);
+  return [
+    ...["-drive", `id=d0,if=none,file=${path},format=${kind.format},cache=${cache}${aio},discard=unmap`],
+    ...["-device", "scsi-hd,drive=d0,bus=lsi0.0,scsi-id=0"],
+  ];
+}
+
+function startMachine(stage: Stage, image: CrashImage, run: WriterRun, whole: boolean): Machine {
+  const kernel = `${stage.directory}/writer.elf`;
+  Deno.writeFileSync(kernel, buildWriterKernel(run));
+  if (whole) {
+    const command = guestCommand(kernel, ["-device", "lsi53c895a,id=lsi0,addr=1", ...driveOptions(image)]);
+    return { vmm: stage.start({ name: "VMM", command }), device: undefined };
+  }
+  const [near, far] = stage.link();
+  const object = ["-object", `remote-object,id=r0,devid=lsi0,fd=${GIVEN_FD}`];
+  const device = stage.start({
+    name: "device process",
+    command: [
+      ...selfCommand(),
+      "-machine",
+      "remote",
+      "-device",
+      "lsi53c895a,id=lsi0",
+      ...driveOptions(image),
+      ...object,
+    ],
+    given: far,
+  });
+  const vmm = stage.start({ name: "VMM", command: guestCommand(kernel, GIVEN_DEVICE), given: near });
+  stage.giveAway();
+  return { vmm, device };
+}
+
+/** Has programs killed after a while, in any order, and calls `until` meanwhile, which returns when they have ended. */
+function killing(killer: Killer, programs: readonly Program[], most: number, until: () => void): void {
+  const pidfds = programs.map(({ pid }) => checked(`pidfd_open(${pid})`, syscalls().pidfd_open(pid, 0)));
+  try {
+    killer.arm(happens(0.5) ? pidfds : pidfds.toReversed(), delay(most));
+    until();
+  } finally {
+    killer.wait();
+    pidfds.forEach(closeFd);
+  }
+}
+
+function assertKilled(program: Program): void {
+  assertEquals(program.wait(), { signal: Signal.KILL }, program.name);
+}
+
+/** A device process whose VMM has gone says so at most, when it was in the middle of an answer. */
+function assertEndedByItself(device: Program): void {
+  const status: ExitStatus = device.wait();
+  assert("code" in status && (status.code === 0 || status.code === 1), device.report());
+}
+
+/** What becomes of one image. */
+class Victim {
+  readonly #image: CrashImage;
+  readonly #folder: string;
+  readonly #killer: Killer;
+  readonly #journal: Journal;
+
+  constructor(image: CrashImage, folder: string, killer: Killer) {
+    this.#image = image;
+    this.#folder = folder;
+    this.#killer = killer;
+    this.#journal = new Journal(image.initial);
+  }
+
+  /** Starts a machine, has its guest write, and kills what is to be killed. */
+  kill(target: Target): void {
+    const leaked = hasLeaks(this.#image);
+    const atStart = (target === "machine" || target === "both") && happens(0.2);
+    this.#run(target === "machine", ({ vmm, device }) => {
+      if (!atStart) vmm.waitFor(WRITER_READY);
+      const targets = { machine: [vmm], both: [vmm, device!], VMM: [vmm], "device process": [device!] }[target];
+      killing(this.#killer, targets, LONGEST, () => targets.forEach(assertKilled));
+      if (target === "VMM") assertEndedByItself(device!);
+      if (target === "device process") {
+        vmm.waitFor(WRITER_ALONE);
+        assertEquals(vmm.wait(), { code: 0 });
+      }
+    });
+    // A device process that ended by itself has closed the image in good order.
+    if (target === "VMM" && !leaked) assertEquals(hasLeaks(this.#image), false, "there are leaks");
+  }
+
+  /** Starts a machine that ends in good order, after which nothing at all may be wrong. */
+  end(): void {
+    this.#run(true, ({ vmm }) => {
+      vmm.waitFor(WRITER_READY);
+      vmm.waitFor("flushed ");
+      vmm.send("x");
+      assertEquals(vmm.wait(), { code: 0 });
+      assertEquals(vmm.errors, "");
+    });
+    requireNoErrors(this.#image);
+    checkBystanders(this.#image, this.#folder);
+  }
+
+  /** Runs a machine to its end, one way or another, and looks at what it left. */
+  #run(whole: boolean, body: (machine: Machine) => void): void {
+    const { sectors, nextValue } = this.#journal;
+    const run: WriterRun = { firstId: nextValue, seed: Math.floor(Math.random() * 2 ** 32), sectors };
+    let said = "";
+    onStage((stage) => {
+      const machine = startMachine(stage, this.#image, run, whole);
+      body(machine);
+      said = machine.vmm.console;
+    })();
+    examine(this.#image);
+    const content = contentByQemu(this.#image, this.#folder);
+    recordRun(this.#journal, run, said, content);
+    try {
+      verify(content, this.#journal);
+    } catch (cause) {
+      throw new Error(`with the writes from ${run.firstId}, of which ${lastFlushed(said)} was flushed`, { cause });
+    }
+  }
+}
+
+const TARGETS: readonly Target[] = ["machine", "both", "machine", "both", "VMM", "both", "machine", "device process"];
+
+function torment(kind: ImageKind, killer: Killer): void {
+  const folder = Deno.makeTempDirSync({ dir: "/var/tmp", prefix: "splitvm-crash-" });
+  let kills = 0;
+  try {
+    const victim = new Victim(createImage(kind, folder), folder, killer);
+    for (; kills < KILLS; kills++) victim.kill(pick(TARGETS));
+    victim.end();
+    Deno.removeSync(folder, { recursive: true });
+  } catch (error) {
+    throw new Error(`after ${kills} kills; the image stays in ${folder}`, { cause: error });
+  }
+}
+
+for (const kind of KINDS) {
+  testNeeding(
+    [KVM, QEMU_IMG],
+    `what a guest was told is on stable storage survives the kill of its machine's processes: ${kind.name}`,
+    async () => {
+      const killer = new Killer();
+      try {
+        torment(kind, killer);
+      } finally {
+        killer.close();
+        await workersEnded();
+      }
+    },
+  );
+}
