@@ -8,6 +8,7 @@ import { createQcow2 } from "../../../src/block/qcow2/create.ts";
 import { openQcow2 } from "../../../src/block/qcow2/qcow2.ts";
 import { openRaw } from "../../../src/block/raw.ts";
 import { MemoryFile } from "../../support/memory_file.ts";
+import { runs } from "../../support/runs.ts";
 import { PowerLossFile, randomNumbers } from "./power_loss_file.ts";
 import { contents, now } from "./workload.ts";
 
@@ -201,7 +202,7 @@ Deno.test("after a loss of power at any point the metadata agree, and what was f
       assertEquals({ corruptions, checkErrors }, { corruptions: 0, checkErrors: 0 });
       load.expectation.check(contents(now(openWith(survivor, image.backed))));
     }),
-    { numRuns: 600 },
+    { numRuns: runs(300, 2000) },
   );
 });
 
@@ -216,7 +217,7 @@ Deno.test("requests in any order leave an image without errors or leaks", () => 
       assertEquals({ corruptions, checkErrors, leaks }, { corruptions: 0, checkErrors: 0, leaks: 0 });
       load.expectation.checkLast(contents(now(openWith(load.file.current, image.backed))));
     }),
-    { numRuns: 300 },
+    { numRuns: runs(150, 1000) },
   );
 });
 
@@ -235,6 +236,6 @@ Deno.test("requests that fail on the host lose nothing that others wrote, and ca
       assertEquals({ corruptions, checkErrors, leaks }, { corruptions: 0, checkErrors: 0, leaks: 0 });
       load.expectation.checkLast(contents(now(openWith(load.file.current, image.backed))));
     }),
-    { numRuns: 300 },
+    { numRuns: runs(150, 1000) },
   );
 });

@@ -4,6 +4,7 @@ import type { BlockDevice } from "../../../src/block/block_device.ts";
 import { createQcow2 } from "../../../src/block/qcow2/create.ts";
 import { openQcow2 } from "../../../src/block/qcow2/qcow2.ts";
 import { MemoryFile } from "../../support/memory_file.ts";
+import { runs } from "../../support/runs.ts";
 import { anyStep, clusterOf, ends, now, pattern, rangeOf, type Step } from "./workload.ts";
 
 const SIZE = 256 * 1024;
@@ -95,6 +96,6 @@ Deno.test("damaged metadata are refused, or every request ends", () => {
         endsSomehow((done) => disk.close(done));
       },
     ),
-    { numRuns: 1500 },
+    { numRuns: runs(1000, 5000) },
   );
 });

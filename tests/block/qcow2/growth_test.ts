@@ -6,6 +6,7 @@ import { createQcow2 } from "../../../src/block/qcow2/create.ts";
 import { parseHeader } from "../../../src/block/qcow2/header.ts";
 import { openQcow2 } from "../../../src/block/qcow2/qcow2.ts";
 import { MemoryFile } from "../../support/memory_file.ts";
+import { runs } from "../../support/runs.ts";
 import { PowerLossFile, randomNumbers } from "./power_loss_file.ts";
 import { contents, ends, now, pattern } from "./workload.ts";
 
@@ -74,7 +75,7 @@ Deno.test("a loss of power while the refcount table moves costs nothing that was
       assertSound(survivor, true);
       assertEquals(contents(now(openQcow2(survivor))).subarray(0, filled), model.subarray(0, filled));
     }),
-    { numRuns: 60 },
+    { numRuns: runs(30, 120) },
   );
   assert(moved > 5);
 });

@@ -7,6 +7,7 @@ import type { CreateOptions } from "../../../src/block/qcow2/create_options.ts";
 import { openQcow2 } from "../../../src/block/qcow2/qcow2.ts";
 import { openRaw } from "../../../src/block/raw.ts";
 import { MemoryFile } from "../../support/memory_file.ts";
+import { runs } from "../../support/runs.ts";
 import { anyStep, contents, ends, now, pattern, type Step, work } from "./workload.ts";
 
 /** What an image of a property test is. */
@@ -106,5 +107,5 @@ function holds(shape: Shape, steps: readonly Step[]): void {
 }
 
 Deno.test("an image of any kind holds what was written, and is clean whenever it was closed", () => {
-  fc.assert(fc.property(anyShape, fc.array(anyStep, { maxLength: 40 }), holds), { numRuns: 500 });
+  fc.assert(fc.property(anyShape, fc.array(anyStep, { maxLength: 40 }), holds), { numRuns: runs(500, 5000) });
 });

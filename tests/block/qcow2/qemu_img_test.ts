@@ -5,6 +5,7 @@ import { openQcow2 } from "../../../src/block/qcow2/qcow2.ts";
 import { openRaw } from "../../../src/block/raw.ts";
 import { MemoryFile } from "../../support/memory_file.ts";
 import { program, testNeeding } from "../../support/requirements.ts";
+import { runs } from "../../support/runs.ts";
 import { runTool } from "../../support/tool.ts";
 import { anyStep, contents, ends, now, pattern, type Step, work } from "./workload.ts";
 
@@ -142,7 +143,7 @@ function judge(folder: string, { snapshot }: Variant, model: Uint8Array, before:
 }
 
 /** Workloads for each variant. */
-const RUNS = 8;
+const RUNS = runs(4, 30);
 
 for (const variant of VARIANTS) {
   testNeeding([QEMU_IMG], `qemu-img finds nothing wrong after work on an image with ${variant.name}`, () => {

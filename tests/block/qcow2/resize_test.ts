@@ -8,6 +8,7 @@ import { openRaw } from "../../../src/block/raw.ts";
 import { MemoryFile } from "../../support/memory_file.ts";
 import { qemuImg, withFolder } from "../../support/qemu_img.ts";
 import { QEMU_IMG, testNeeding } from "../../support/requirements.ts";
+import { runs } from "../../support/runs.ts";
 import {
   addBitmaps,
   addCompressed,
@@ -276,7 +277,7 @@ Deno.test("a disk that is resized again and again holds what it has to hold", ()
       const { image, model } = resizeAround(shape);
       assertEquals(disk(image), model);
     }),
-    { numRuns: 60 },
+    { numRuns: runs(60, 300) },
   );
 });
 
@@ -291,7 +292,7 @@ testNeeding([QEMU_IMG], "qemu-img finds nothing wrong in resized images, and wha
         assertEquals(qemuImg(folder, "check", "-q", "-f", "qcow2", "image"), { code: 0, stdout: "", stderr: "" });
         assertEquals(qemuImg(folder, "compare", "-q", "-f", "qcow2", "-F", "raw", "image", "model").code, 0);
       }),
-      { numRuns: 25 },
+      { numRuns: runs(15, 50) },
     );
   });
 });

@@ -8,6 +8,7 @@ import type { CreateOptions } from "../../../src/block/qcow2/create_options.ts";
 import { openQcow2 } from "../../../src/block/qcow2/qcow2.ts";
 import { errorChain } from "../../../src/error_chain.ts";
 import { MemoryFile } from "../../support/memory_file.ts";
+import { runs } from "../../support/runs.ts";
 import { assertClean } from "./corpus.ts";
 import { PowerLossFile, randomNumbers } from "./power_loss_file.ts";
 import { contents, ends, now } from "./workload.ts";
@@ -165,7 +166,7 @@ Deno.test("compressed writes among others, completed in any order, leave an imag
       load.keepBusy(steps);
       load.check();
     }),
-    { numRuns: 80 },
+    { numRuns: runs(20, 80) },
   );
 });
 
@@ -180,7 +181,7 @@ Deno.test("compressed writes that fail on the host leave an image without errors
       load.keepBusy(steps);
       load.check();
     }),
-    { numRuns: 60 },
+    { numRuns: runs(15, 60) },
   );
 });
 
@@ -192,6 +193,6 @@ Deno.test("after a loss of power among compressed writes the metadata agree", ()
       const { corruptions, checkErrors } = now(checkQcow2(load.file.crash()));
       assertEquals({ corruptions, checkErrors }, { corruptions: 0, checkErrors: 0 });
     }),
-    { numRuns: 80 },
+    { numRuns: runs(20, 80) },
   );
 });

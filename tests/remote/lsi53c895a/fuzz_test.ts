@@ -3,6 +3,7 @@ import { assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { PciConfig } from "../../../src/device/config_space.ts";
 import { Reg } from "../../../src/remote/lsi53c895a/registers.ts";
+import { runs } from "../../support/runs.ts";
 import { Bench, type FakeRequest, FakeTarget, RAM_BASE, REGISTERS_BASE } from "./harness.ts";
 import * as S from "./scripts_words.ts";
 
@@ -125,7 +126,7 @@ Deno.test("no sequence of accesses throws, and each ends after a bounded number 
       bench.device.close();
       assertEquals(bench.clock.next, undefined);
     }),
-    { numRuns: 300 },
+    { numRuns: runs(200, 1000) },
   );
 });
 
@@ -139,6 +140,6 @@ Deno.test("one register write executes at most a slice", () => {
       bench.start(at);
       assertEquals(bench.device.instructionsExecuted - before <= SLICE, true);
     }),
-    { numRuns: 500 },
+    { numRuns: runs(300, 2000) },
   );
 });

@@ -6,6 +6,7 @@ import { ParallelScsiBus } from "../../../src/remote/scsi/bus.ts";
 import { ScsiDisk } from "../../../src/remote/scsi/disk.ts";
 import { mediumCdb } from "../scsi/initiator.ts";
 import { MemoryDevice, same } from "../scsi/memory_device.ts";
+import { runs } from "../../support/runs.ts";
 import { Bench } from "./harness.ts";
 import { BUFFER_SIZE, QueueingDriver, TAGS } from "./queueing_driver.ts";
 
@@ -193,7 +194,7 @@ Deno.test("whatever is issued, delayed, reordered, failed, aborted and reset, ea
       for (const disk of rig.disks) assertEquals(disk.tasks, 0);
       assertEquals(rig.bench.device.commandsInFlight, 0);
     }),
-    { numRuns: 300 },
+    { numRuns: runs(100, 500) },
   );
 });
 

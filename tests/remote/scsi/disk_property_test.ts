@@ -2,6 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { cdbLength } from "../../../src/remote/scsi/scsi.ts";
 import { u16be, u32be } from "../../../src/remote/scsi/cdb.ts";
+import { runs } from "../../support/runs.ts";
 import { type Exchange, rig, type RigOptions, TEST_UNIT_READY } from "./initiator.ts";
 
 /** Operation codes with an allocation length, and where it is: bytes of it at an offset. */
@@ -75,7 +76,7 @@ Deno.test("any CDB with any data ends with GOOD or CHECK CONDITION and moves no 
     fc.property(options, cdbs, fc.uint8Array({ maxLength: 64 }), (how, cdb, out) => {
       check({ ...how, size: 65536 }, cdb, out);
     }),
-    { numRuns: 3000 },
+    { numRuns: runs(3000, 20000) },
   );
 });
 
@@ -121,6 +122,6 @@ Deno.test("any sequence of commands, cancels, failures and resets leaves a unit 
       run(TEST_UNIT_READY);
       assertEquals(run([0x28, 0, 0, 0, 0, 0, 0, 0, 1, 0]).status, 0);
     }),
-    { numRuns: 400 },
+    { numRuns: runs(400, 2000) },
   );
 });

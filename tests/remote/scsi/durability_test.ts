@@ -1,6 +1,7 @@
 /** What is still there after a power failure: everything that the initiator was told is. */
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
+import { runs } from "../../support/runs.ts";
 import { type Exchange, mediumCdb, pattern, rig, type RigOptions } from "./initiator.ts";
 
 const WRITE = 0x2a, FUA = 0x08, SYNCHRONIZE_CACHE = 0x35, IMMED = 0x02;
@@ -161,6 +162,6 @@ Deno.test("whatever is in flight with whatever, no promise is broken at any mome
       drive.settle();
       check();
     }),
-    { numRuns: 500 },
+    { numRuns: runs(300, 2000) },
   );
 });
