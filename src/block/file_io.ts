@@ -30,14 +30,19 @@ export class FileIo {
   readonly name: string;
   readonly fd: number;
   readonly #lease: EngineLease;
+  readonly #closed: () => void;
   #inFlight = 0;
   #closing = false;
 
-  /** @param fd Belongs to this from now on, as does the lease. */
-  constructor(name: string, fd: number, lease: EngineLease) {
+  /**
+   * @param fd Belongs to this from now on, as does the lease.
+   * @param closed Called when the descriptor is closed.
+   */
+  constructor(name: string, fd: number, lease: EngineLease, closed: () => void = () => {}) {
     this.name = name;
     this.fd = fd;
     this.#lease = lease;
+    this.#closed = closed;
   }
 
   /** Makes a system call. `done` gets its result; `-errno` on failure. */
@@ -140,5 +145,6 @@ export class FileIo {
   #release(): void {
     this.#lease.release();
     closeFd(this.fd);
+    this.#closed();
   }
 }

@@ -130,14 +130,14 @@ function adopt(fd: number, name: string, options: HostFileOptions, empty = false
   const kind = identify(fd, name);
   checkAccess(fd, name, readOnly);
   switchDirectIo(fd, name, policy.direct);
-  lock(fd, name, forceShare ? "share" : readOnly ? "read" : "write");
+  lock(fd, name, readOnly ? "read" : "write", forceShare);
   if (empty && kind === "file") truncateFile(fd, 0);
   const size = kind === "file" ? fileStatus(fd).size : blockDeviceSize(fd);
   const granularity = kind === "file" ? 1 : blockDeviceSectorSize(fd);
   const bytes = policy.direct
     ? directBytes(fd, kind, size)
     : (io: FileIo, size: () => number) => new BufferedIo(io, size);
-  const io = new FileIo(name, fd, leaseFor(name, options));
+  const io = new FileIo(name, fd, leaseFor(name, options), forceShare ? noteUnlocked(fd) : undefined);
   return new EngineFile({
     kind,
     readOnly,
@@ -193,7 +193,27 @@ function switchDirectIo(fd: number, name: string, direct: boolean): void {
   }
 }
 
-function lock(fd: number, name: string, use: ImageUse): void {
-  if (lockImage(fd, use)) return;
+/** Files that this process reads without a lock, by identity, and how often: it must not write to one of them. */
+const unlocked = new Map<string, number>();
+
+function identityOf(fd: number): string {
+  const { mode, device, inode, deviceNumber } = fileStatus(fd);
+  return (mode & FileType.MASK) === FileType.BLOCK_DEVICE ? `device ${deviceNumber}` : `${device}:${inode}`;
+}
+
+/** @returns what ends it. */
+function noteUnlocked(fd: number): () => void {
+  const identity = identityOf(fd);
+  const times = () => unlocked.get(identity) ?? 0;
+  unlocked.set(identity, times() + 1);
+  return () => {
+    if (times() === 1) unlocked.delete(identity);
+    else unlocked.set(identity, times() - 1);
+  };
+}
+
+function lock(fd: number, name: string, use: Exclude<ImageUse, "share">, forceShare: boolean): void {
+  const isReadHere = use === "write" && unlocked.has(identityOf(fd));
+  if (!isReadHere && lockImage(fd, forceShare ? "share" : use)) return;
   throw new Error(`Cannot open ${name}: it is in use already, by this or another program`);
 }

@@ -10,14 +10,11 @@ import { openChain, openImage } from "../block/open_image.ts";
 import { openQcow2 } from "../block/qcow2/qcow2.ts";
 import { openRaw } from "../block/raw.ts";
 import { EventLoop } from "../event_loop.ts";
-import { closeFd, fileStatus, FileType, openFile, OpenFlags } from "../ffi/file.ts";
-import { SyscallError } from "../ffi/errno.ts";
 import { CACHE_POLICIES } from "../options/storage.ts";
 import { OptionError } from "../options/option_error.ts";
 import type { ImgArguments } from "./arguments.ts";
 import { type Compressor, copyImage } from "./copy.ts";
 import { type ImageFormat, parseFormatOptions } from "./format_options.ts";
-import { lookAtChain } from "./image_chain.ts";
 import { Interruptible } from "./interrupt.ts";
 import { NewImage } from "./new_image.ts";
 import { startProgress } from "./progress_line.ts";
@@ -41,37 +38,6 @@ interface Target {
   readonly beneath: BlockDevice | "zeroes" | "unknown";
 }
 
-/** What tells a file from others; `undefined` where there is none. */
-function identity(path: string): string | undefined {
-  try {
-    const fd = openFile(path, OpenFlags.O_RDONLY | OpenFlags.O_NONBLOCK | OpenFlags.O_NOCTTY);
-    try {
-      const { mode, device, inode, deviceNumber } = fileStatus(fd);
-      return (mode & FileType.MASK) === FileType.BLOCK_DEVICE ? `device ${deviceNumber}` : `${device}:${inode}`;
-    } finally {
-      closeFd(fd);
-    }
-  } catch (error) {
-    if (error instanceof SyscallError) return undefined;
-    throw error;
-  }
-}
-
-function backingPath(target: string, { name }: Backing): string {
-  return resolveImageName(name, folderOf(target));
-}
-
-/** @throws {Error} when the target is among the images that are read. */
-function* refuseOverwriting({ source, target, options, backing }: Plan, loop: EventLoop): Coroutine<void> {
-  const written = identity(target);
-  if (written === undefined) return;
-  const chain = yield* lookAtChain(source, options.f, { loop, forceShare: options.U });
-  const read = chain.map(({ filename }) => filename);
-  if (backing !== undefined) read.push(backingPath(target, backing));
-  const same = read.find((path) => identity(path) === written);
-  if (same !== undefined) throw new Error(`Cannot write to ${target}: it is ${same}, which is to be read`);
-}
-
 function plan({ options, positionals: [source, target] }: ImgArguments<"convert">): Plan {
   if (options.n && options.o !== undefined) throw new OptionError("convert -o", "is for a new image; not with -n");
   if (options.n && options.B !== undefined) throw new OptionError("convert -B", "is for a new image; not with -n");
@@ -89,22 +55,28 @@ function* openExisting({ target, options }: Plan, loop: EventLoop): Coroutine<Ta
   return { disk, beneath: options["target-is-zero"] ? "zeroes" : "unknown" };
 }
 
-/** Makes the target. */
-function* openNew(
-  { target, options, image, backing }: Plan,
-  made: NewImage,
-  loop: EventLoop,
-): Coroutine<Target> {
+/** Makes the target, once its backing file is open. */
+function* openNew(plan: Plan, made: NewImage, loop: EventLoop): Coroutine<Target> {
+  const { target, backing } = plan;
+  if (backing === undefined) return yield* make(plan, made, undefined);
+  const path = resolveImageName(backing.name, folderOf(target));
+  const { device: below } = yield* openChain(path, { loop, format: backing.format, readOnly: true });
+  try {
+    return yield* make(plan, made, below);
+  } catch (error) {
+    yield* close(below);
+    throw error;
+  }
+}
+
+function* make({ target, options, image }: Plan, made: NewImage, below: BlockDevice | undefined): Coroutine<Target> {
   const { file, dataFile } = yield* made.make(target);
   const { writeCache } = CACHE_POLICIES[options.t];
   if (image.format === "raw") {
     return { disk: openRaw(file, { writeCache, discard: true }), beneath: file.kind === "file" ? "zeroes" : "unknown" };
   }
-  const below = backing === undefined
-    ? undefined
-    : yield* openChain(backingPath(target, backing), { loop, format: backing.format, readOnly: true });
-  const disk = yield* openQcow2(file, { writeCache, discard: true, dataFile, backing: below?.device });
-  return { disk, beneath: below?.device ?? (dataFile?.kind === "device" ? "unknown" : "zeroes") };
+  const disk = yield* openQcow2(file, { writeCache, discard: true, dataFile, backing: below });
+  return { disk, beneath: below ?? (dataFile?.kind === "device" ? "unknown" : "zeroes") };
 }
 
 function* close(disk: BlockDevice): Coroutine<void> {
@@ -187,7 +159,7 @@ export async function runConvert(args: ImgArguments<"convert">): Promise<number>
   const { f, T, U } = task.options;
   const loop = new EventLoop();
   try {
-    runToEnd(loop, refuseOverwriting(task, loop));
+    // As long as the source is open, and a backing file, the target can be neither of them, nor one of the files behind them.
     const { device: disk } = openImage(task.source, { loop, format: f, readOnly: true, cache: T, forceShare: U });
     try {
       await drive(task, disk, loop);

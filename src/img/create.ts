@@ -4,14 +4,16 @@
  * @module
  */
 import { type Coroutine, runToEnd } from "../block/coroutine.ts";
+import type { HostFile } from "../block/host_file.ts";
 import { folderOf, resolveImageName } from "../block/image_names.ts";
+import { openHostFile } from "../block/open_host_file.ts";
 import { EventLoop } from "../event_loop.ts";
 import { OptionError } from "../options/option_error.ts";
 import { print } from "../print.ts";
 import type { ImgArguments } from "./arguments.ts";
 import type { Format } from "./command_table.ts";
 import { formattingLine, type ImageFormat, parseFormatOptions } from "./format_options.ts";
-import { openImageFile, virtualSize } from "./image_file.ts";
+import { type ImageFile, openImageFile, virtualSize } from "./image_file.ts";
 import { Interruptible } from "./interrupt.ts";
 import { NewImage, type NewImageOptions } from "./new_image.ts";
 import { startProgress } from "./progress_line.ts";
@@ -57,11 +59,18 @@ export function withBacking(
   return { image: { format: "qcow2", options }, backing: { name: file, format } };
 }
 
-/** The size of the disk in a backing file, which has to be there. */
-function* backingSize(image: string, { name, format }: Backing, loop: EventLoop): Coroutine<number> {
-  const backing = yield* openImageFile(resolveImageName(name, folderOf(image)), format, { loop, readOnly: true });
-  backing.file.close();
-  return virtualSize(backing);
+/** Opens the backing file of an image that is to be made, even where it is in use. As long as it is open, it is not overwritten. */
+function openBacking(image: string, { name, format }: Backing, loop: EventLoop): Coroutine<ImageFile> {
+  return openImageFile(resolveImageName(name, folderOf(image)), format, { loop, readOnly: true, forceShare: true });
+}
+
+/** Opens a backing file that need not be there, nor be what it is said to be. */
+function tryToOpen(image: string, { name }: Backing, loop: EventLoop): HostFile | undefined {
+  try {
+    return openHostFile(resolveImageName(name, folderOf(image)), { loop, readOnly: true, forceShare: true });
+  } catch {
+    return undefined;
+  }
 }
 
 /** Makes an image, with a progress bar where that takes long; what is unfinished is removed. */
@@ -87,14 +96,17 @@ export async function runCreate({ options, positionals: [file, givenSize] }: Img
   const { image, backing } = withBacking("create", parsed, ["-b", options.b], options.F);
   const asked = oneOfTwo("create SIZE", givenSize, parsed.options.size);
   const loop = new EventLoop();
+  let below: HostFile | undefined;
   try {
-    const below = backing === undefined || options.u ? undefined : runToEnd(loop, backingSize(file, backing, loop));
-    const size = asked ?? below;
+    const opened = backing === undefined || options.u ? undefined : runToEnd(loop, openBacking(file, backing, loop));
+    below = opened?.file ?? (backing && tryToOpen(file, backing, loop));
+    const size = asked ?? (opened && virtualSize(opened));
     if (size === undefined) throw new OptionError("create", "SIZE is missing; 'splitvm img create --help' explains it");
     if (!options.q) print(`${formattingLine(file, image, size)}\n`);
     await make(file, { loop, image, size: Math.ceil(size / SECTOR) * SECTOR });
     return 0;
   } finally {
+    below?.close();
     loop.close();
   }
 }

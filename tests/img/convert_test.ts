@@ -204,10 +204,17 @@ testNeeding([QEMU_IMG], "an image that is read is not written over", () =>
     const before = await Deno.readFile(`${folder.path}/src`);
     for (const target of ["src", "./src", "other", "same"]) {
       for (const options of [[], ["-n"], ["-U"]]) {
-        assertOneLine(await folder.img("convert", ...options, "src", target), "which is to be read");
+        assertOneLine(await folder.img("convert", ...options, "src", target), "it is in use already");
       }
     }
-    assertOneLine(await folder.img("convert", "-U", "src", "base"), "it is base, which is to be read");
+    await folder.tool("cp", "src", "top");
+    for (const args of [["-U", "src", "base"], ["-B", "base", "-F", "raw", "-O", "qcow2", "top", "base"]]) {
+      assertOneLine(await folder.img("convert", ...args), "it is in use already");
+    }
+    for (const file of ["src", "base"]) {
+      const args = ["-U", "-O", "qcow2", "-o", `data_file=${file}`, "src", "dst"];
+      assertOneLine(await folder.img("convert", ...args), "it is in use already");
+    }
     assertEquals(await Deno.readFile(`${folder.path}/src`), before);
     assertEquals((await folder.info("base"))["virtual-size"], 5 * MiB);
   }));

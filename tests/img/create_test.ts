@@ -1,4 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
+import { openHostFile } from "../../src/block/open_host_file.ts";
+import { EventLoop } from "../../src/event_loop.ts";
 import { testNeeding } from "../support/requirements.ts";
 import { assertOneLine, Folder, QEMU_IMG } from "./support.ts";
 
@@ -87,6 +89,37 @@ for (const [args, message] of MISTAKES) {
       assertEquals(folder.names(), []);
     }));
 }
+
+testNeeding([QEMU_IMG], "the backing file of a new image is not written over", () =>
+  Folder.with(async (folder) => {
+    await folder.qemu("create", "-f", "qcow2", "a", "1M");
+    await folder.tool("ln", "a", "same");
+    const before = await Deno.readFile(`${folder.path}/a`);
+    for (const name of ["a", "./a", "same"]) {
+      for (const options of [[], ["-u"]]) {
+        const args = ["create", "-q", ...options, "-f", "qcow2", "-b", name, "-F", "qcow2", "a", "1M"];
+        assertOneLine(await folder.img(...args), "it is in use already");
+      }
+    }
+    const dataFile = ["create", "-q", "-f", "qcow2", "-b", "a", "-F", "qcow2", "-o", "data_file=a", "new", "1M"];
+    assertOneLine(await folder.img(...dataFile), "it is in use already");
+    assertEquals(await Deno.readFile(`${folder.path}/a`), before);
+    assertEquals(folder.names(), ["a", "same"]);
+  }));
+
+testNeeding(
+  [QEMU_IMG],
+  "an image that is in use can be the backing file of a new one",
+  () =>
+    Folder.with(async (folder) => {
+      await folder.qemu("create", "-f", "qcow2", "a", "1M");
+      const loop = new EventLoop();
+      const user = openHostFile(`${folder.path}/a`, { loop });
+      assertEquals((await folder.img("create", "-q", "-f", "qcow2", "-b", "a", "-F", "qcow2", "b")).stderr, "");
+      user.close();
+      assertEquals((await folder.info("b"))["virtual-size"], 2 ** 20);
+    }),
+);
 
 testNeeding([QEMU_IMG], "an image that is in use is not made anew", () =>
   Folder.with(async (folder) => {
