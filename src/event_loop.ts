@@ -10,7 +10,7 @@
  */
 import type { Clock, Timer } from "./device/pci_device.ts";
 import { monotonicNow } from "./ffi/clock.ts";
-import { armTimerFd, createTimerFd, drainEventFd, Epoll, Ready } from "./ffi/event.ts";
+import { armTimerFd, createTimerFd, EDGE_TRIGGERED, Epoll, Ready } from "./ffi/event.ts";
 import { closeFd } from "./ffi/file.ts";
 
 /** A descriptor that the loop watches. */
@@ -34,15 +34,14 @@ export class EventLoop implements Clock {
   readonly #handlers = new Map<number, (events: number) => void>();
   readonly #armed = new Set<LoopTimer>();
   readonly #hooks = new Set<{ readonly work: () => boolean }>();
-  /** What the timerfd is set to. */
+  /** What the timerfd is set to, if it has not fired yet. */
   #alarm = Infinity;
   #closed = false;
   // Made once: a closure for every turn would be garbage for every message.
   readonly #dispatch = (fd: number, events: number) => this.#handlers.get(fd)?.(events);
 
   constructor() {
-    this.watch(this.#timerFd, Ready.IN, () => {
-      drainEventFd(this.#timerFd);
+    this.watch(this.#timerFd, Ready.IN | EDGE_TRIGGERED, () => {
       this.#alarm = Infinity;
     });
   }
@@ -113,6 +112,7 @@ export class EventLoop implements Clock {
 
   #fireTimers(): boolean {
     const now = monotonicNow();
+    if (this.#earliest() > now) return false;
     // A copy, so that timers which callbacks arm wait for the next turn.
     const due = [...this.#armed].filter((timer) => timer.deadline! <= now);
     due.sort((a, b) => a.deadline! - b.deadline!);
@@ -121,20 +121,26 @@ export class EventLoop implements Clock {
   }
 
   /**
-   * Sets the timerfd to the earliest deadline.
+   * Has the timerfd fire at the earliest deadline, if not before. An alarm for a timer that is not armed any more wakes the loop once, for
+   * nothing: timers that are set and taken back all the time, as those for the patience with something are, cost a system call only now and then.
    *
    * @returns the timeout of the wait: none, or 0 when a timer is due already.
    */
   #prepareToWait(): 0 | -1 {
-    if (this.#armed.size === 0) return -1; // an alarm that is still set wakes the loop once, for nothing
-    let earliest = Infinity;
-    for (const timer of this.#armed) earliest = Math.min(earliest, timer.deadline!);
+    if (this.#armed.size === 0) return -1;
+    const earliest = this.#earliest();
     if (earliest <= monotonicNow()) return 0;
-    if (earliest !== this.#alarm) {
+    if (earliest < this.#alarm) {
       armTimerFd(this.#timerFd, earliest);
       this.#alarm = earliest;
     }
     return -1;
+  }
+
+  #earliest(): number {
+    let earliest = Infinity;
+    for (const timer of this.#armed) if (timer.deadline! < earliest) earliest = timer.deadline!;
+    return earliest;
   }
 }
 

@@ -48,8 +48,7 @@ export class RingEngine implements IoEngine {
     this.#freeTags = this.#inFlight.map((_, tag) => tag);
     this.#eventFd = createEventFd();
     this.#ring.signal(this.#eventFd);
-    // What there is to do, the hook of the next turn does.
-    this.#watch = loop.watch(this.#eventFd, Ready.IN | EDGE_TRIGGERED, () => {});
+    this.#watch = loop.watch(this.#eventFd, Ready.IN | EDGE_TRIGGERED, () => void this.#work());
     this.#hook = loop.beforeWaiting(() => this.#work());
     this.#retry = loop.timer(() => {});
   }

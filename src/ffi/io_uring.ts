@@ -42,6 +42,7 @@ const FEATURES = 1 << 0 | 1 << 1;
 
 const OFFSET_SQES = 0x10000000;
 const ENTER_GETEVENTS = 1;
+const CQ_EVENTFD_DISABLED = 1;
 const REGISTER_EVENTFD = 4;
 const REGISTER_PROBE = 8;
 const OPERATION_SUPPORTED = 1;
@@ -68,7 +69,7 @@ class RingParameters {
     return this.#view;
   }
 
-  /** One of the fields of 32 bits: 0 sq_entries, 1 cq_entries, 5 features; the offsets of the rings' parts follow. */
+  /** One of the fields of 32 bits: 0 sq_entries, 1 cq_entries, 2 flags, 5 features; the offsets of the rings' parts follow. */
   word(index: number): number {
     return this.#view.getUint32(4 * index, true);
   }
@@ -78,7 +79,7 @@ class RingParameters {
     return this.word(10 + index);
   }
 
-  /** struct io_cqring_offsets @80: head, tail, ring_mask, ring_entries, overflow, cqes. */
+  /** struct io_cqring_offsets @80: head, tail, ring_mask, ring_entries, overflow, cqes, flags. */
   completion(index: number): number {
     return this.word(20 + index);
   }
@@ -109,6 +110,9 @@ export class IoUring {
   readonly #cqHead: number;
   readonly #cqTail: number;
   readonly #cqMask: number;
+  readonly #cqFlags: number;
+  /** Whether completions come only when the thread asks for them. */
+  readonly #deferred: boolean;
   readonly #cqes: number;
   readonly #supported: ReadonlySet<number>;
   /** Where the next request goes, and how many before it the kernel has not been told of. */
@@ -143,6 +147,8 @@ export class IoUring {
     this.#cqTail = parameters.completion(1) >> 2;
     this.#cqMask = completions - 1;
     this.#cqes = parameters.completion(5) >> 2;
+    this.#cqFlags = parameters.completion(6) >> 2;
+    this.#deferred = (parameters.word(2) & Setup.DEFER_TASKRUN) !== 0;
     this.capacity = completions;
     // The ring proper holds indices of entries; each place keeps its own.
     for (let i = 0; i < submissions; i++) this.#words[(parameters.submission(6) >> 2) + i] = i;
@@ -173,8 +179,8 @@ export class IoUring {
   }
 
   /**
-   * Has the kernel add to an eventfd when there is something to reap. (The ring's own descriptor can be polled, but does not wake anybody for
-   * completions that are deferred.)
+   * Has the kernel add to an eventfd when there is something to reap that comes while nobody submits or reaps. (The ring's own descriptor can be
+   * polled, but does not wake anybody for completions that are deferred.)
    */
   signal(eventFd: number): void {
     const descriptors = Int32Array.of(eventFd);
@@ -223,14 +229,15 @@ export class IoUring {
   }
 
   /**
-   * Gives the kernel what was prepared, in one system call; what needs no waiting (cached data) may complete within it.
+   * Gives the kernel what was prepared, in one system call; what needs no waiting (cached data) may complete within it. To be followed by
+   * {@linkcode reap}, before anybody waits.
    *
    * @throws {SyscallError} when the kernel does not take requests at all.
    */
   submit(): Submission {
     while (this.#pending > 0) {
       Atomics.store(this.#words, this.#sqTail, this.#tail);
-      const taken = this.#enter(this.#pending);
+      const taken = this.#enter(this.#pending, true);
       if (taken === -Errno.EINTR) continue;
       if (taken === -Errno.EAGAIN || taken === -Errno.EBUSY) return "later";
       this.#pending -= checked("io_uring_enter", taken);
@@ -241,20 +248,35 @@ export class IoUring {
   }
 
   /**
-   * Takes the completions that are there, and calls `completed` for each. It may prepare and submit further requests, not reap.
+   * Takes the completions that are there, and calls `completed` for each. It may prepare and submit further requests, and close the
+   * rings; not reap. When this returns, no completion is left that has made no signal.
    *
    * @returns how many there were.
    */
   reap(completed: (tag: number, result: number) => void): number {
-    let head = this.#words[this.#cqHead];
-    if (Atomics.load(this.#words, this.#cqTail) === head && !this.#fetchHeldBack()) return 0;
-    const tail = Atomics.load(this.#words, this.#cqTail);
-    const count = (tail - head) >>> 0;
-    while (head !== tail) {
+    let count = this.#takeFromRing(completed);
+    let quietly = true;
+    while (this.#holdsBack() && this.#fetchHeldBack(quietly)) {
+      const fetched = this.#takeFromRing(completed);
+      count += fetched;
+      if (fetched > 0) continue;
+      // The flags may speak of what was fetched just before they were set: then nobody knows when they change. So that nothing which comes after
+      // this is missed, it signals.
+      if (!quietly) break;
+      quietly = false;
+    }
+    return count;
+  }
+
+  #takeFromRing(completed: (tag: number, result: number) => void): number {
+    let count = 0;
+    for (; !this.#closed; count++) {
+      const head = this.#words[this.#cqHead];
+      if (head === Atomics.load(this.#words, this.#cqTail)) break;
       const at = this.#cqes + (head & this.#cqMask) * CQE_WORDS;
-      const [tag, result] = [this.#words[at], this.#results[at + 2]]; // struct io_uring_cqe: u64 user_data, s32 res, u32 flags
-      head = (head + 1) >>> 0;
-      Atomics.store(this.#words, this.#cqHead, head);
+      const tag = this.#words[at]; // struct io_uring_cqe: u64 user_data, s32 res, u32 flags
+      const result = this.#results[at + 2];
+      Atomics.store(this.#words, this.#cqHead, head + 1);
       completed(tag, result);
     }
     return count;
@@ -269,19 +291,31 @@ export class IoUring {
     closeFd(this.#fd);
   }
 
-  /** Has the kernel put into the ring what it holds back, if anything. @returns whether it did. */
-  #fetchHeldBack(): boolean {
-    if ((Atomics.load(this.#words, this.#sqFlags) & (SQ_CQ_OVERFLOW | SQ_TASKRUN)) === 0) return false;
-    const result = this.#enter(0);
-    if (result !== -Errno.EINTR && result !== -Errno.EAGAIN && result !== -Errno.EBUSY) {
-      checked("io_uring_enter", result);
-    }
+  /** Whether the kernel says that it holds completions back. */
+  #holdsBack(): boolean {
+    return !this.#closed && (Atomics.load(this.#words, this.#sqFlags) & (SQ_CQ_OVERFLOW | SQ_TASKRUN)) !== 0;
+  }
+
+  /** Has the kernel put into the ring what it holds back. @returns whether it could. */
+  #fetchHeldBack(quietly: boolean): boolean {
+    const result = this.#enter(0, quietly);
+    if (result === -Errno.EAGAIN || result === -Errno.EBUSY) return false;
+    if (result !== -Errno.EINTR) checked("io_uring_enter", result);
     return true;
   }
 
-  /** GETEVENTS, also where none are waited for, so that completions which were deferred come along. */
-  #enter(toSubmit: number): number {
-    return syscalls().io_uring_enter(this.#fd, toSubmit, 0, ENTER_GETEVENTS, null, 0);
+  /**
+   * GETEVENTS, also where none are waited for, so that completions which were deferred come along.
+   *
+   * @param quietly Whether completions that come meanwhile need make no signal, since the caller looks for them next. Where others than this
+   * thread bring them, they do all the same.
+   */
+  #enter(toSubmit: number, quietly: boolean): number {
+    const silence = quietly && this.#deferred;
+    if (silence) Atomics.store(this.#words, this.#cqFlags, CQ_EVENTFD_DISABLED);
+    const result = syscalls().io_uring_enter(this.#fd, toSubmit, 0, ENTER_GETEVENTS, null, 0);
+    if (silence) Atomics.store(this.#words, this.#cqFlags, 0);
+    return result;
   }
 
   /** struct io_uring_sqe: u8 opcode, u8 flags, u16 ioprio, s32 fd, u64 off, u64 addr, u32 len, u32 flags of the operation, u64 user_data. */

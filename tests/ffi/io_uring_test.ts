@@ -1,12 +1,16 @@
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
 import { createEventFd, drainEventFd, pollFd, Ready } from "../../src/ffi/event.ts";
 import { Errno } from "../../src/ffi/errno.ts";
-import { closeFd, Fallocate, fileStatus, openFile, OpenFlags } from "../../src/ffi/file.ts";
+import { setDirectIo } from "../../src/ffi/direct_io.ts";
+import { closeFd, Fallocate, fileStatus, openFile, OpenFlags, syncData, writeFd } from "../../src/ffi/file.ts";
 import { IoUring, RingOperation } from "../../src/ffi/io_uring.ts";
 import { lastingAddress } from "../../src/ffi/memory.ts";
 import { leakingNothing } from "../support/leaks.ts";
 import { testNeeding } from "../support/requirements.ts";
 import { IO_URING } from "../block/host_support.ts";
+
+/** What direct I/O is aligned to here. */
+const BLOCK = 4096;
 
 interface Setting {
   readonly ring: IoUring;
@@ -129,4 +133,18 @@ ringTest("a completion may prepare the next request", (setting) => {
     });
   }
   assertEquals(ring.reap(() => assert(false)), 0);
+});
+
+ringTest("no completion stays without a signal, however it meets those who look for it", (setting) => {
+  const { ring, fd } = setting;
+  writeFd(fd, new Uint8Array(8 * BLOCK));
+  syncData(fd);
+  setDirectIo(fd, true);
+  const room = new Uint8Array(9 * BLOCK);
+  const address = Math.ceil(lastingAddress(room) / BLOCK) * BLOCK;
+  // Two at a time, so that one comes while the other is taken.
+  for (let i = 0; i < 1500; i++) {
+    for (const tag of [0, 1]) ring.read(tag, fd, tag * BLOCK, address + tag * BLOCK, BLOCK);
+    assertEquals(complete(setting, 2), new Map([[0, BLOCK], [1, BLOCK]]));
+  }
 });
