@@ -207,6 +207,11 @@ export class Connection implements ScsiInitiator {
     return true;
   }
 
+  /** The driver has set SIGP: there is a new command. */
+  signalled(): void {
+    this.#patience.signalled();
+  }
+
   /** Asserts or releases ATN/. */
   setAttention(asserted: boolean): void {
     this.#attention = asserted && this.#connected;
@@ -481,6 +486,7 @@ export class Connection implements ScsiInitiator {
       return;
     }
     this.#processes.add(process);
+    this.#patience.commandBegins(this.#processes.size === 1);
     const request = target.start(this, lun, cdb, process, this.#attribute);
     if (process.progress !== Progress.ENDED && !process.dropped) process.request = request;
   }

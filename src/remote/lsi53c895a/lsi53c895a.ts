@@ -305,7 +305,9 @@ export class Lsi53c895a implements PciDevice {
     this.#file.write(Reg.ISTAT0, value);
     if ((value & Istat0.INTF) !== 0) this.#interrupts.clearOnTheFly();
     if ((value & Istat0.ABRT) !== 0) this.#scripts.dmaInterrupt(Dstat.ABRT);
-    if ((value & ~before & Istat0.SIGP) !== 0) this.#scripts.signal();
+    if ((value & ~before & Istat0.SIGP) === 0) return;
+    this.#connection.signalled();
+    this.#scripts.signal();
   }
 
   /** Reading takes SIGP away from ISTAT0. */

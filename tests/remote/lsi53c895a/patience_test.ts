@@ -1,9 +1,9 @@
 /** When a target stays on the bus while it waits for its logical unit, and when it lets go. */
 import { assertEquals } from "@std/assert";
-import { PATIENCE_NS } from "../../../src/remote/lsi53c895a/patience.ts";
-import { Istat0, Reg, Scntl1 } from "../../../src/remote/lsi53c895a/registers.ts";
+import { LONG_PATIENCE_NS, ONE_BY_ONE, PATIENCE_NS } from "../../../src/remote/lsi53c895a/patience.ts";
+import { Istat0, Istat1, Reg, Scntl1 } from "../../../src/remote/lsi53c895a/registers.ts";
 import { TaskAttribute } from "../../../src/remote/scsi/scsi.ts";
-import { Bench, FakeTarget, RAM_BASE } from "./harness.ts";
+import { Bench, type FakeRequest, FakeTarget, RAM_BASE } from "./harness.ts";
 import * as S from "./scripts_words.ts";
 
 const OUT = 0x1000, CDB = 0x1010, IN = 0x3000, DATA = 0x2000;
@@ -77,6 +77,50 @@ Deno.test("a target lets go at once when the driver has a new command: SIGP was 
     }
     assertEquals([connected(b), b.ram[IN], b.read32(Reg.DSPS)], [false, DISCONNECT, 0x516]);
   }
+});
+
+/** Starts a command, with SIGP or without. SCRIPTS stop when it has ended, or the target wants to disconnect. */
+function oneCommand(b: Bench, targets: FakeTarget[], signal: boolean): FakeRequest {
+  const start = b.load([S.registerToSfbr(Reg.CTEST2, S.Alu.OR), S.jump(RAM_BASE)], 0x700);
+  b.ram.set([0xc0, 0x20, 1], OUT);
+  b.load([
+    S.select(0, 0),
+    S.move(S.MESSAGE_OUT, 3, OUT),
+    S.move(S.COMMAND, 6, CDB),
+    S.move(S.STATUS, 1, IN),
+    S.move(S.MESSAGE_IN, 1, IN),
+    S.clear(S.ACK),
+    S.waitDisconnect(),
+    S.int(1),
+  ]);
+  if (!signal) {
+    b.start(start);
+  } else {
+    b.start(b.load([S.waitReselect(start)], 0x780));
+    b.write8(Reg.ISTAT0, Istat0.SIGP);
+  }
+  return targets[0].last;
+}
+
+/** Whether the target of {@linkcode oneCommand} still waits after a time. */
+function staysFor(b: Bench, nanoseconds: number): boolean {
+  b.clock.advance(nanoseconds);
+  return (b.read8(Reg.ISTAT1) & Istat1.SRUN) !== 0;
+}
+
+Deno.test("a target stays for longer when the driver has sent some commands one by one, but not for ever", () => {
+  const { b, targets } = twoTargets();
+  for (let i = 0; i < ONE_BY_ONE; i++) oneCommand(b, targets, true).end();
+  oneCommand(b, targets, true);
+  assertEquals(staysFor(b, LONG_PATIENCE_NS - 1), true);
+  assertEquals(staysFor(b, 1), false);
+});
+
+Deno.test("a command that the driver has not announced by itself means that others may wait behind it", () => {
+  const { b, targets } = twoTargets();
+  for (let i = 0; i < 2 * ONE_BY_ONE; i++) oneCommand(b, targets, i !== ONE_BY_ONE).end();
+  oneCommand(b, targets, true);
+  assertEquals(staysFor(b, PATIENCE_NS), false);
 });
 
 Deno.test("in the middle of its data a target stays although others are at work, until one of them wants the bus", () => {
