@@ -19,9 +19,15 @@ export function read(disk: DiskModel, task: Task): Command {
   return new Reading(disk, task, range, hasFua(task.cdb) && disk.drive.writeCache && !disk.drive.readOnly);
 }
 
-/** Reads ahead of the initiator, and hands on in order. */
+/**
+ * Reads ahead of the initiator, and hands on in order.
+ *
+ * Where the image answers at once, from the host's memory, nothing is gained by reading ahead: the data would only leave the processor's cache
+ * before they are moved.
+ */
 class Reading extends Transfer {
   #flushFirst: boolean;
+  #answersAtOnce = false;
 
   constructor(disk: DiskModel, task: Task, range: BlockRange, flushFirst: boolean) {
     super(disk, task, "in", range);
@@ -40,7 +46,7 @@ class Reading extends Transfer {
     const first: Chunk | undefined = this.chunks[0];
     if (this.#flushFirst) return this.#flush();
     if (first?.operation === "flush") return this.#flushed(first);
-    if (this.next < this.end && !this.failing) {
+    if (this.next < this.end && !this.failing && !(this.#answersAtOnce && first?.stage === Stage.DONE)) {
       const chunk = this.take();
       if (chunk !== undefined) return this.#read(chunk);
     }
@@ -59,6 +65,7 @@ class Reading extends Transfer {
   #read(chunk: Chunk): true {
     chunk.operation = "read";
     this.submit(chunk);
+    this.#answersAtOnce = chunk.stage === Stage.DONE;
     return true;
   }
 

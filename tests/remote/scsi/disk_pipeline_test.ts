@@ -36,6 +36,18 @@ Deno.test("a long READ has four chunks on their way, and the next one when the i
   assertEquals(exchange.data, drive.bytes);
 });
 
+Deno.test("a long READ of an image that answers at once is not ahead of the initiator", () => {
+  const { drive, initiator } = slow({ deferred: false });
+  initiator.prompt = false;
+  const exchange = initiator.start(mediumCdb[10](READ, 0, 3 * CHUNK_BLOCKS));
+  for (let moved = 1; moved <= 3; moved++) {
+    assertEquals([drive.trace.length, initiator.waiting.length], [moved, 1]);
+    initiator.move();
+  }
+  assertEquals([exchange.status, drive.trace.length], [0, 3]);
+  assertEquals(exchange.data, drive.bytes.subarray(0, 3 * CHUNK));
+});
+
 Deno.test("a WRITE takes four chunks before the first is written, and the next when one is", () => {
   const { drive, initiator } = slow();
   const data = NEW;
