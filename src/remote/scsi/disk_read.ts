@@ -27,6 +27,7 @@ export function read(disk: DiskModel, task: Task): Command {
  */
 class Reading extends Transfer {
   #flushFirst: boolean;
+  #submitting = false;
   #answersAtOnce = false;
 
   constructor(disk: DiskModel, task: Task, range: BlockRange, flushFirst: boolean) {
@@ -40,6 +41,11 @@ class Reading extends Transfer {
     this.offered = undefined;
     this.give(chunk);
     this.advance();
+  }
+
+  override requestEnded(chunk: Chunk, error: Error | undefined): void {
+    this.#answersAtOnce = this.#submitting;
+    super.requestEnded(chunk, error);
   }
 
   protected step(): boolean {
@@ -64,8 +70,9 @@ class Reading extends Transfer {
 
   #read(chunk: Chunk): true {
     chunk.operation = "read";
+    this.#submitting = true;
     this.submit(chunk);
-    this.#answersAtOnce = chunk.stage === Stage.DONE;
+    this.#submitting = false;
     return true;
   }
 
