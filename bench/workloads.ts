@@ -152,10 +152,18 @@ export const DISK_WORKLOADS: readonly Workload[] = [
   },
 ];
 
-/** Runs for long enough that the device process has compiled what it executes. @param seconds For each of a few workloads. */
-export function warmUp(session: Session, seconds = 0.5): void {
+/** After how many commands V8 has compiled all that one executes, with room to spare. */
+const WARM_COMMANDS = 3000;
+
+/** In seconds, where a disk is too slow for as many. */
+const LONGEST_WARM_UP = 3;
+
+/** Runs a few workloads for long enough that the device process has compiled what it executes. */
+export function warmUp(session: Session): void {
   for (const [depth, make] of [[1, randomReads], [4, randomReads], [1, randomWrites], [1, sequentialReads]] as const) {
-    keepBusy(session, depth, seconds, make(session));
+    const end = performance.now() + 1000 * LONGEST_WARM_UP;
+    const traffic = make(session);
+    for (let done = 0; done < WARM_COMMANDS && performance.now() < end;) done += keepBusy(session, depth, 0.1, traffic);
   }
 }
 
