@@ -48,7 +48,9 @@ function* readCompressed(
   within: number,
   into: Uint8Array,
 ): Coroutine<void> {
-  const { header, clusterSize, file } = state;
+  const { header, clusterSize, file, decompressed } = state;
+  const known = decompressed.get(hi, lo);
+  if (known !== undefined) return into.set(known.subarray(within, within + into.length));
   const extent = compressedExtent(hi, lo, header.clusterBits);
   if (extent === undefined || extent.offset >= file.size) state.corrupt(`a compressed cluster has no valid offset`);
   const first = Math.floor(extent.offset / clusterSize);
@@ -67,7 +69,9 @@ function* readCompressed(
     const where = `0x${extent.offset.toString(16)} of ${file.name}`;
     throw new Error(`Cannot decompress the cluster at ${where}`, { cause });
   }
-  if (whole !== into) into.set(whole.subarray(within, within + into.length));
+  if (whole === into) return;
+  decompressed.set(hi, lo, whole);
+  into.set(whole.subarray(within, within + into.length));
 }
 
 /** Whether a range reads as zeroes because nothing is there, as far as the tables tell. */

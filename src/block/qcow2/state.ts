@@ -7,6 +7,7 @@ import type { BlockDevice } from "../block_device.ts";
 import { type Coroutine, waitFor } from "../coroutine.ts";
 import type { HostFile } from "../host_file.ts";
 import { Mutex, RangeLock } from "../range_lock.ts";
+import { DecompressedCluster } from "./decompressed.ts";
 import {
   Autoclear,
   bytesPerL1Entry,
@@ -44,6 +45,7 @@ export class ImageState {
   /** Virtual size in whole sectors. */
   readonly size: number;
   readonly ranges = new RangeLock();
+  readonly decompressed = new DecompressedCluster();
   /** Held by whoever changes metadata or writes them back. */
   readonly mutex = new Mutex();
   /** References that may go, once no table in the image has them any more: numbers of clusters, as often as they were referred to. */

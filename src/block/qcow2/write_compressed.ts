@@ -61,6 +61,7 @@ export class CompressedWriter {
   /** Finds room, and counts the references. */
   *#place(guest: number, length: number): Coroutine<Placement> {
     const { refcounts, state: { clusterSize } } = this.#engine;
+    this.#engine.state.decompressed.clear();
     if (isCommitDue(this.#engine)) yield* commit(this.#engine);
     const free = yield* this.#freeByte();
     let host = free ?? 0;
