@@ -51,6 +51,9 @@ export interface HostFileOptions {
   readonly forceShare?: boolean;
 }
 
+/** The largest file: offsets are safe integers, up to the end of the last block of any size. */
+const LARGEST = 2 ** 53 - 65536;
+
 /** What a user can make of the errors of open(2). */
 const OPEN_ERRORS: Readonly<Record<string, string>> = {
   ENOENT: "there is no such file",
@@ -133,6 +136,7 @@ function adopt(fd: number, name: string, options: HostFileOptions, empty = false
   lock(fd, name, readOnly ? "read" : "write", forceShare);
   if (empty && kind === "file") truncateFile(fd, 0);
   const size = kind === "file" ? fileStatus(fd).size : blockDeviceSize(fd);
+  if (size > LARGEST) throw new Error(`Cannot open ${name}: its size of ${size} bytes is beyond 8 PiB`);
   const granularity = kind === "file" ? 1 : blockDeviceSectorSize(fd);
   const bytes = policy.direct
     ? directBytes(fd, kind, size)

@@ -5,7 +5,7 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import type { SyscallError } from "../../src/ffi/errno.ts";
 import { closeFd, openFile, OpenFlags } from "../../src/ffi/file.ts";
-import { lastingAddress } from "../../src/ffi/memory.ts";
+import { createMemoryFile, lastingAddress } from "../../src/ffi/memory.ts";
 import { alignedBuffer } from "../../src/block/aligned_buffers.ts";
 import type { Extent } from "../../src/block/block_device.ts";
 import { runToEnd, type Wait, waitFor } from "../../src/block/coroutine.ts";
@@ -287,6 +287,14 @@ Deno.test("host file: one that is in use is not emptied", () => {
     assertEquals(error.message, `Cannot open ${path}: it is in use already, by this or another program`);
     assertEquals(Deno.readFileSync(path), pattern(10_000, 0));
   });
+});
+
+Deno.test("host file: one with offsets that are too large to count is refused", () => {
+  const size = 2 ** 53 - 4096;
+  const fd = createMemoryFile("huge", size, false);
+  const error = assertThrows(() => openHostFile(fd, { loop }), Error) as Error;
+  assertEquals(error.message, `Cannot open descriptor ${fd}: its size of ${size} bytes is beyond 8 PiB`);
+  closeFd(fd);
 });
 
 Deno.test("host file: a place where none can be made is named", () => {
