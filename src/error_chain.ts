@@ -6,6 +6,8 @@
  * @module
  */
 
+import { printable } from "./printable.ts";
+
 /** Longest chain that is followed; a chain of causes can lead back into itself. */
 const LONGEST_CHAIN = 16;
 
@@ -27,7 +29,7 @@ function isDefect(error: unknown): boolean {
 
 /**
  * An error and its causes in one line: `cannot open disk.img: openat: ENOENT`. A cause whose message the error repeats is
- * left out, and line breaks become spaces.
+ * left out, line breaks become spaces, and what a terminal would obey is spelled out: messages repeat names that images hold.
  */
 export function errorChain(error: unknown): string {
   const parts: string[] = [];
@@ -37,7 +39,7 @@ export function errorChain(error: unknown): string {
     if (!parts.at(-1)?.includes(text)) parts.push(text);
     next = next instanceof Error ? next.cause : undefined;
   }
-  return parts.join(": ");
+  return printable(parts.join(": "));
 }
 
 /** {@linkcode errorChain}, marked as an internal error where the mistake is the program's own. */

@@ -18,6 +18,10 @@ Deno.test("line breaks do not make a second line", () => {
   assertEquals(errorChain(new Error("one\n  two\r\nthree\n")), "one two three");
 });
 
+Deno.test("what a terminal would obey is spelled out", () => {
+  assertEquals(errorChain(new Error("\x1b]0;title\x07 \u202egnp.exe")), "\\x1b]0;title\\x07 \\u202egnp.exe");
+});
+
 Deno.test("a chain that leads back into itself ends", () => {
   const first = new Error("a");
   first.cause = new Error("b", { cause: first });

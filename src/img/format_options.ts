@@ -16,7 +16,7 @@ import {
   withDefault,
 } from "../options/properties.ts";
 import { diskSize, type Format, FORMATS } from "./command_table.ts";
-import { printable } from "./printable.ts";
+import { printable } from "../printable.ts";
 
 /** QEMU's two names for each version of the format. */
 const compat: PropertyType<2 | 3> = {

@@ -5,7 +5,7 @@
  */
 import { exactSize, humanSize } from "./human_size.ts";
 import type { ImageInfo, SnapshotInfo } from "./image_info.ts";
-import { printable } from "./printable.ts";
+import { printable } from "../printable.ts";
 
 /** The lines about an image. */
 export function infoText(info: ImageInfo): string {
