@@ -25,23 +25,24 @@ const SECTOR = 512;
 type ResizeOptions = ImgArguments<"resize">["options"];
 
 /**
- * The new size, rounded up to whole sectors.
+ * The new size.
  *
- * @throws {OptionError} when it is negative or too large, or smaller than allowed.
+ * @throws {OptionError} when it is no disk's, or smaller than allowed.
  */
 export function newSize(size: number, { relation, bytes }: SizeChange, shrink: boolean): number {
   const wanted = relation === "=" ? bytes : relation === "+" ? size + bytes : size - bytes;
   const where = "resize SIZE";
+  if (wanted % SECTOR !== 0) throw new OptionError(where, `${wanted} bytes are no multiple of ${SECTOR}`);
+  if (wanted === 0) throw new OptionError(where, "nothing would be left of the image");
   if (wanted < 0) throw new OptionError(where, `the image has ${size} bytes; ${bytes} cannot be taken off`);
   if (wanted > LARGEST_DISK) throw new OptionError(where, `${wanted} bytes are too many`);
-  const rounded = Math.ceil(wanted / SECTOR) * SECTOR;
-  if (rounded < size && !shrink) {
+  if (wanted < size && !shrink) {
     throw new OptionError(
       where,
-      `${rounded} bytes are fewer than the ${size} that there are; expected --shrink as well`,
+      `${wanted} bytes are fewer than the ${size} that there are; expected --shrink as well`,
     );
   }
-  return rounded;
+  return wanted;
 }
 
 function* resizeRaw(
