@@ -53,7 +53,7 @@ export const DRIVE_PROPERTIES = {
   snapshot: optional(bool, "whether writes are thrown away in the end; as -snapshot says if left out"),
   rerror: withDefault(oneOf(...READ_ERROR_ACTION), "report", "what becomes of reads that fail"),
   werror: withDefault(oneOf(...WRITE_ERROR_ACTION), "enospc", "what becomes of writes that fail"),
-  media: refused("scsi-hd is a disk"),
+  media: withDefault(oneOf("disk"), "disk", "what the guest sees"),
   bus: refused("a drive is attached by -device"),
 } satisfies Properties;
 

@@ -21,7 +21,9 @@ export interface PropertyType<T> {
 export const bool: PropertyType<boolean> = {
   syntax: "on|off",
   expected: "on or off",
-  parse: (text) => text === "on" ? true : text === "off" ? false : undefined,
+  // QEMU's other words (qapi/qapi-util.c, qapi_bool_parse) are accepted, and not advertised there either.
+  parse: (text) =>
+    ["on", "yes", "true", "y"].includes(text) ? true : ["off", "no", "false", "n"].includes(text) ? false : undefined,
   format: (value) => value ? "on" : "off",
 };
 

@@ -21,7 +21,12 @@ function accepts<T>(type: PropertyType<T>, accepted: Record<string, T>, refused:
 }
 
 Deno.test("truth values are on and off", () => {
-  accepts(bool, { on: true, off: false }, ["", "yes", "true", "1", "ON"]);
+  accepts(bool, { on: true, yes: true, true: true, y: true, off: false, no: false, false: false, n: false }, [
+    "",
+    "1",
+    "ON",
+    "ye",
+  ]);
 });
 
 Deno.test("identifiers are a letter, then letters, digits and -._", () => {
