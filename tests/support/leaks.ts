@@ -30,6 +30,9 @@ export function leakingNothing(body: () => void): () => void {
   };
 }
 
+/** The runtime's own. */
+const FIRST_THREADS = new Set(threadsOf("self"));
+
 /** How long the threads of workers may take to end, in milliseconds. */
 const PATIENCE = 30_000;
 
@@ -38,8 +41,12 @@ const PATIENCE = 30_000;
  * that have workers, since the next test may count descriptors.
  */
 export async function workersEnded(): Promise<void> {
-  // The runtime calls their threads so.
-  const isWorker = (thread: number) => readProc(`/proc/self/task/${thread}/comm`).startsWith("worker-");
+  // The runtime calls their threads so; until a new one has got that far, it is called as the program is.
+  const program = readProc("/proc/self/comm");
+  const isWorker = (thread: number) => {
+    const name = readProc(`/proc/self/task/${thread}/comm`);
+    return name.startsWith("worker-") || (name === program && !FIRST_THREADS.has(thread));
+  };
   for (let waited = 0; waited < PATIENCE && threadsOf("self").some(isWorker); waited += 5) {
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
