@@ -33,6 +33,13 @@ export type Arrival = "message" | "pending" | "end";
 
 const NONE: readonly number[] = [];
 
+/**
+ * How many bytes are asked for before it is known how long a message is. A device process asks for as many as most requests have, a caller for
+ * those of a RET: one system call is enough then.
+ */
+const REQUEST_SIZE = HEADER_SIZE + 24;
+const REPLY_SIZE = HEADER_SIZE + 8;
+
 /** A moment on `performance.now()`, from a timeout in milliseconds. */
 function deadlineAfter(timeout: number | undefined): number {
   return timeout === undefined ? Infinity : performance.now() + timeout;
@@ -54,8 +61,12 @@ export class Channel {
   readonly outgoing: Message = new Message();
 
   readonly #socket: MessageSocket;
+  /** How many bytes of `incoming` were received. Those beyond the message belong to the next one. */
   #received = 0;
+  /** How many make up the header, or, when that is known, the message. */
   #expected = HEADER_SIZE;
+  #headerKnown = false;
+  /** Those of the message, or, where it is followed by bytes of the next one, of that one: the kernel ends a reading behind them. */
   #descriptors: number[] = [];
   /** What {@linkcode post} could not send: bytes of `#unsent` from `#unsentFrom` to `#unsentEnd`. */
   readonly #unsent = new Uint8Array(HEADER_SIZE + MAX_PAYLOAD);
@@ -122,9 +133,14 @@ export class Channel {
     }
   }
 
-  /** Takes what has arrived, without waiting; call it again when the socket is readable. */
-  poll(): Arrival {
-    return this.#advance(false);
+  /**
+   * Takes what has arrived, without waiting; call it again when the socket is readable, or, since several messages may be read at once,
+   * after each message with `look` false.
+   *
+   * @param look Whether to look at the socket. Otherwise only what was read before is taken. @default {true}
+   */
+  poll(look = true): Arrival {
+    return this.#advance(REQUEST_SIZE, look, false);
   }
 
   /**
@@ -158,6 +174,7 @@ export class Channel {
 
   /** Hands over the descriptors of the last message; the caller closes them. */
   takeDescriptors(): number[] {
+    if (this.#descriptorCount === 0) return [];
     const taken = this.#descriptors;
     this.#descriptors = [];
     return taken;
@@ -173,52 +190,67 @@ export class Channel {
   }
 
   #receive(deadline: number, request?: Message): boolean {
-    // A blocking read has no deadline; one that only looks follows poll, which has.
-    let wait = deadline === Infinity;
-    for (;;) {
-      if (!wait) this.#await(Ready.IN, deadline, request);
-      const arrival = this.#advance(wait);
-      if (arrival !== "pending") return arrival === "message";
-      wait = false;
+    const ahead = request === undefined ? REQUEST_SIZE : REPLY_SIZE;
+    // A blocking read has no deadline: where there is one, only what was read before is taken without a look at the socket.
+    const wait = deadline === Infinity;
+    let arrival = this.#advance(ahead, wait, wait);
+    while (arrival === "pending") {
+      this.#await(Ready.IN, deadline, request);
+      arrival = this.#advance(ahead, true, false);
     }
+    return arrival === "message";
   }
 
-  #advance(wait: boolean): Arrival {
+  #advance(ahead: number, look: boolean, wait: boolean): Arrival {
     if (this.#failure !== undefined) throw this.#failure;
-    if (this.#received === this.#expected) this.#begin();
+    if (this.#headerKnown && this.#received >= this.#expected) this.#begin();
     try {
-      return this.#readMessage(wait);
+      return this.#readMessage(ahead, look, wait);
     } catch (error) {
       throw this.#fail(error);
     }
   }
 
   #begin(): void {
-    this.#dropDescriptors();
-    this.#received = 0;
+    if (this.#descriptorCount > 0) this.#dropDescriptors();
+    const surplus = this.#received - this.#expected;
+    if (surplus > 0) this.incoming.bytes.copyWithin(0, this.#expected, this.#received);
+    this.#received = surplus;
     this.#expected = HEADER_SIZE;
+    this.#headerKnown = false;
   }
 
-  /** Reads the header, then exactly the payload that it announces: bytes of the next message stay in the socket. */
-  #readMessage(wait: boolean): Arrival {
-    do {
-      const step = this.#read(wait);
+  /** Reads until the message is whole; from its header on exactly what that announces. */
+  #readMessage(ahead: number, look: boolean, wait: boolean): Arrival {
+    while (!this.#isWhole()) {
+      const step = look ? this.#read((this.#headerKnown ? this.#expected : ahead) - this.#received, wait) : WOULD_BLOCK;
       if (step === WOULD_BLOCK) return "pending";
       if (this.#socket.descriptors.length > 0 || this.#socket.truncated) this.#adoptDescriptors();
       if (step === 0) return this.#end();
       this.#received += step;
-      if (this.#received === HEADER_SIZE) {
-        checkHeader(this.incoming, this.#descriptors.length);
-        this.#expected = this.incoming.length;
-      }
-    } while (this.#received < this.#expected);
-    checkPayload(this.incoming, this.#descriptors.length);
+    }
+    checkPayload(this.incoming, this.#descriptorCount);
     return "message";
   }
 
-  #read(wait: boolean): number {
+  /** Whether the message is there. Its header is checked as soon as that is. */
+  #isWhole(): boolean {
+    if (!this.#headerKnown && this.#received >= HEADER_SIZE) {
+      this.#expected = this.incoming.length;
+      checkHeader(this.incoming, this.#descriptorCount);
+      this.#headerKnown = true;
+    }
+    return this.#headerKnown && this.#received >= this.#expected;
+  }
+
+  /** How many of the descriptors that came are the message's. */
+  get #descriptorCount(): number {
+    return this.#received > this.#expected ? 0 : this.#descriptors.length;
+  }
+
+  #read(most: number, wait: boolean): number {
     try {
-      return this.#socket.receive(this.incoming.bytes, this.#received, this.#expected - this.#received, wait);
+      return this.#socket.receive(this.incoming.bytes, this.#received, most, wait);
     } catch (error) {
       if (isPeerGone(error)) return 0;
       throw error;

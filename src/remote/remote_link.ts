@@ -26,7 +26,7 @@ export interface RemoteLinkOptions {
 }
 
 /**
- * A link that is served from the loop, one message a turn. While a reply does not fit into the socket, which only a
+ * A link that is served from the loop, what one reading brings a turn. While a reply does not fit into the socket, which only a
  * proxy that does not read its replies can bring about, no further message is taken.
  *
  * An access that no register answers is the guest's affair: it gets all-ones, as the reply to a write too, and the link
@@ -61,12 +61,13 @@ export class RemoteLink {
     const { channel } = this.#options;
     if (!channel.flush()) return;
     if (this.#waitingForRoom) this.#waitFor(Ready.IN);
-    switch (channel.poll()) {
-      case "message":
-        return this.#handle(channel.incoming);
-      case "end":
-        return this.#end(undefined);
+    let arrival = channel.poll();
+    while (arrival === "message") {
+      this.#handle(channel.incoming);
+      if (channel.unsent) return;
+      arrival = channel.poll(false);
     }
+    if (arrival === "end") this.#end(undefined);
   }
 
   #end(error: LinkError | undefined): void {

@@ -62,6 +62,7 @@ function failure(attempt: () => unknown): LinkError {
 
 const CFGREAD = bytesOf((m) => m.setConfigRead(0x10, 4));
 const IRQFD = bytesOf((m) => m.setIrqFd());
+const RESET = bytesOf((m) => m.setDeviceReset());
 
 Deno.test(
   "a message arrives as it was sent",
@@ -159,10 +160,55 @@ Deno.test(
     sendRaw(peer, CFGREAD.slice(0, 16));
     sendRaw(peer, CFGREAD.slice(16), [fd]);
     closeFd(fd);
+    assertEquals(failure(() => channel.poll()).message, "PCI_CFGREAD: 1 descriptor, not 0");
+  }),
+);
+
+Deno.test(
+  "descriptors that come behind the header are closed and refused",
+  withPair((channel, peer) => {
+    const fd = createEventFd();
+    sendRaw(peer, CFGREAD.slice(0, 16));
+    assertEquals(channel.poll(), "pending");
+    sendRaw(peer, CFGREAD.slice(16), [fd]);
+    closeFd(fd);
     assertEquals(
       failure(() => channel.poll()).message,
       "PCI_CFGREAD: descriptors came with the payload, not the header",
     );
+  }),
+);
+
+Deno.test(
+  "messages that are read together come one by one, each with its own descriptors",
+  withPair((channel, peer) => {
+    const fds = [createEventFd(), createEventFd()];
+    sendRaw(peer, RESET);
+    sendRaw(peer, IRQFD, fds);
+    sendRaw(peer, CFGREAD);
+    fds.forEach(closeFd);
+    assertEquals(channel.poll(), "message");
+    assertEquals([channel.incoming.command, channel.takeDescriptors()], [Command.DEVICE_RESET, []]);
+    assertEquals(channel.poll(false), "message", "what was read is there without a look at the socket");
+    assertEquals(channel.incoming.command, Command.SET_IRQFD);
+    const taken = channel.takeDescriptors();
+    assertEquals(taken.length, 2);
+    taken.forEach(closeFd);
+    assertEquals(channel.poll(false), "pending");
+    assertEquals(channel.poll(), "message");
+    assertEquals([channel.incoming.command, channel.incoming.configLength], [Command.PCI_CFGREAD, 4]);
+    assertEquals(channel.poll(), "pending");
+  }),
+);
+
+Deno.test(
+  "a message that was read with the one before it is received without waiting",
+  withPair((channel, peer) => {
+    sendRaw(peer, RESET);
+    sendRaw(peer, RESET);
+    assert(channel.receive(0x7fffffff));
+    assert(channel.receive(0x7fffffff));
+    assert(failure(() => channel.receive(1)).message.includes("timed out"));
   }),
 );
 
