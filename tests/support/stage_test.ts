@@ -9,17 +9,6 @@ function startShell(stage: Stage, script: string, given?: number): Program {
   return stage.start({ name: "shell", command: ["sh", "-c", script], given });
 }
 
-/** What `body` prints is of no interest: it fails as it should. */
-function silenced(body: () => void): void {
-  const { error } = console;
-  console.error = () => {};
-  try {
-    body();
-  } finally {
-    console.error = error;
-  }
-}
-
 Deno.test(
   "a program is waited for, answered, and waited for again",
   onStage((stage) => {
@@ -63,15 +52,19 @@ Deno.test(
   }),
 );
 
-Deno.test("a test that fails leaves no program and no folder behind", () => {
+Deno.test("a test that fails tells what its programs wrote, and leaves no program and no folder behind", () => {
   let pid = 0;
   let directory = "";
   const body = onStage((stage) => {
-    pid = startShell(stage, "exec sleep 100").pid;
+    const shell = startShell(stage, "echo sleeping; exec sleep 100");
+    shell.waitFor("sleeping");
+    pid = shell.pid;
     directory = stage.directory;
     throw new Error("failed");
   });
-  silenced(() => assertThrows(body, Error, "failed"));
+  const { message, cause } = assertThrows(body, Error);
+  assertEquals(message, "shell was still running\n--- shell: console ---\nsleeping\n\n--- shell: errors ---\n");
+  assertEquals((cause as Error).message, "failed");
   assertEquals(commandLineOf(pid), "");
   assertThrows(() => Deno.statSync(directory), Deno.errors.NotFound);
 });
