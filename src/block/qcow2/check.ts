@@ -13,13 +13,14 @@ import { inspect, type Inspection, type InspectionOptions } from "./inspection.t
 export { type CheckReport, checkReport, type CheckResult } from "./findings.ts";
 
 /** What a check tells while it works. */
-export type CheckOptions = Pick<InspectionOptions, "report" | "progress">;
+export type CheckOptions = Pick<InspectionOptions, "report" | "progress" | "effort">;
 
 /**
  * Walks an image and compares its refcounts with what refers to its clusters.
  *
- * Memory and time go with the size of the file. The image may be open elsewhere for reading only.
+ * Memory and time go with the size of the image's tables. The image may be open elsewhere for reading only.
  *
+ * @throws {TooLargeError} when they take more than the effort allows, by default that of `OFFLINE_LIMITS`.
  * @throws {Error} when the header makes no sense, or the file cannot be read.
  */
 export function* checkQcow2(file: HostFile, options: CheckOptions = {}): Coroutine<CheckResult> {
@@ -28,18 +29,25 @@ export function* checkQcow2(file: HostFile, options: CheckOptions = {}): Corouti
   return summary(inspection, end);
 }
 
+/** What a check knows of an image. */
+export interface CheckedImage {
+  readonly inspection: Inspection;
+  /** Where the last cluster in use ends, in bytes. */
+  readonly end: number;
+}
+
 /** Walks an image and counts refcounts that are wrong. */
 export function* inspectAndCompare(
   file: HostFile,
   header: Qcow2Header,
   options: InspectionOptions,
-): Coroutine<{ inspection: Inspection; end: number }> {
+): Coroutine<CheckedImage> {
   const inspection = yield* inspect(file, header, options);
   const { findings, counts, stored } = inspection;
   let end = 0;
-  yield* compareRefcounts(inspection, ({ cluster, refcount, references, hasBlock }) => {
-    if ((refcount ?? 0) > 0 || references > 0) end = cluster + 1;
-    const excess = counts.count(cluster) - stored.codec.max;
+  yield* compareRefcounts(inspection, (cluster, refcount, references, hasBlock) => {
+    end = cluster + 1;
+    const excess = references < stored.codec.max ? 0 : counts.count(cluster) - stored.codec.max;
     if (excess > 0) {
       findings.corruption(
         `cluster ${cluster} has more references than a refcount of ${stored.codec.max} can tell`,
@@ -48,11 +56,11 @@ export function* inspectAndCompare(
     }
     const conflict = counts.conflict(cluster);
     if (refcount !== undefined && refcount !== references) {
-      const mismatch = `cluster ${cluster} refcount=${refcount} reference=${references}`;
+      const mismatch = () => `cluster ${cluster} refcount=${refcount} reference=${references}`;
       if (refcount > references) findings.leak(mismatch);
-      else findings.corruption(mismatch);
+      else findings.wrongRefcount(mismatch);
       if (references > refcount && !hasBlock) inspection.brokenRefcounts = true;
-      if (conflict !== undefined) findings.say(`ERROR cluster ${cluster} is used as ${conflict}`);
+      if (conflict !== undefined) findings.damage(`cluster ${cluster} is used as ${conflict}`);
     } else if (conflict !== undefined) {
       findings.corruption(`cluster ${cluster} is used as ${conflict}`);
     }

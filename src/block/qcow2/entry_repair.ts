@@ -101,7 +101,7 @@ function* rewriteL2Tables(
   parts: readonly TablePart[],
   repair: EntryRepair,
 ): Coroutine<number> {
-  const { file, counts, geometry } = inspection;
+  const { file, counts, geometry, effort } = inspection;
   let changed = 0;
   yield* walkMapping(file, geometry, parts, {
     entry({ offset }) {
@@ -113,7 +113,7 @@ function* rewriteL2Tables(
       if (count > 0) yield* writeBytes(file, offset, bytes);
       changed += count;
     },
-  });
+  }, effort);
   if (changed > 0) yield* syncFile(file);
   return changed;
 }

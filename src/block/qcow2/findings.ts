@@ -63,9 +63,19 @@ export function checkReport(filename: string, result: CheckResult): CheckReport 
 /** Messages that are passed on; a hostile image is good for billions. */
 const MOST_MESSAGES = 10_000;
 
+/** A line of a report, or how to make it: there may be millions, most of which are never read. */
+type Line = string | (() => string);
+
 /** Counts what is found, and says it. */
 export class Findings {
   corruptions = 0;
+  /**
+   * Of what is found, that which the references do not tell how to put right: an entry that leads nowhere or to the wrong place, or
+   * two things in one place. Not refcounts, nor flags that tell of them.
+   */
+  damages = 0;
+  /** What was damaged first. */
+  firstDamage: string | undefined;
   leaks = 0;
   checkErrors = 0;
   readonly #report: (line: string) => void;
@@ -76,16 +86,29 @@ export class Findings {
     this.#report = report;
   }
 
-  /** Something that is wrong, as often as it counts. */
+  /** Something that is wrong and no mere refcount, as often as it counts. */
   corruption(problem: string, times = 1): void {
     this.corruptions += times;
+    this.damage(problem);
+  }
+
+  /** Damage that is counted as a corruption otherwise. */
+  damage(problem: string): void {
+    this.damages++;
+    this.firstDamage ??= problem;
     this.say(`ERROR ${problem}`);
   }
 
+  /** A refcount that is wrong, or cannot be read, or a flag that does not fit it; as often as it counts. */
+  wrongRefcount(problem: Line, times = 1): void {
+    this.corruptions += times;
+    this.say(() => `ERROR ${lineOf(problem)}`);
+  }
+
   /** A cluster that is lost for use. */
-  leak(problem: string): void {
+  leak(problem: Line): void {
     this.leaks++;
-    this.say(`Leaked ${problem}`);
+    this.say(() => `Leaked ${lineOf(problem)}`);
   }
 
   /** Something that cannot be checked. */
@@ -95,11 +118,15 @@ export class Findings {
   }
 
   /** A line that counts for nothing. */
-  say(line: string): void {
+  say(line: Line): void {
     this.#messages++;
-    if (this.#messages <= MOST_MESSAGES) this.#report(line);
+    if (this.#messages <= MOST_MESSAGES) this.#report(lineOf(line));
     else if (this.#messages === MOST_MESSAGES + 1) this.#report("Further messages are left out");
   }
+}
+
+function lineOf(line: Line): string {
+  return typeof line === "string" ? line : line();
 }
 
 /** A table entry, for messages. */

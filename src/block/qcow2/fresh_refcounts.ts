@@ -8,28 +8,58 @@
  */
 import type { Coroutine } from "../coroutine.ts";
 import type { HostFile } from "../host_file.ts";
-import { offsetHi, offsetLo } from "./entries.ts";
-import { resizeFile, syncFile, writeBytes, writeTable } from "./file_io.ts";
+import { CHUNK, resizeFile, syncFile, writeBytes, writeTable } from "./file_io.ts";
 import { HeaderField, Limits, type Qcow2Header, setUint64 } from "./header.ts";
 import { inspect, type Inspection } from "./inspection.ts";
-import { ReferenceCounts, Use } from "./reference_counts.ts";
+import { PAGE_CLUSTERS, type ReferenceCounts, Use } from "./reference_counts.ts";
+import type { Effort } from "./walk_limits.ts";
 
 /** Where the new table and its blocks go. */
 interface Layout {
   /** The first cluster of the table, which the blocks follow. */
   readonly start: number;
   readonly tableClusters: number;
-  /** Indices of the blocks that there have to be, in order. */
-  readonly blocks: readonly number[];
+  /** Indices of the blocks that there have to be, ascending. */
+  readonly blocks: Float64Array;
   /** The cluster behind the last block. */
   readonly end: number;
 }
 
+/** @throws {Error} when the image is too large for a refcount table. */
 function layOut(inspection: Inspection): Layout {
-  const { counts, geometry, stored } = inspection;
+  const { file, counts, geometry: { clusterSize }, stored: { perBlock } } = inspection;
   const start = Math.max(counts.highest, lastOfOldRefcounts(inspection)) + 1;
-  const { blocks, tableClusters } = place(counts, start, stored.perBlock, geometry.clusterSize);
-  return { start, tableClusters, blocks, end: start + tableClusters + blocks.length };
+  const needed = referredBlocks(counts, perBlock);
+  let tableClusters = 1;
+  for (;;) {
+    // The blocks from `first` on cover themselves and the table. Each step adds few clusters: the sums converge.
+    const first = Math.floor(start / perBlock);
+    const before = needed.length - (needed.at(-1) === first ? 1 : 0);
+    let last = first;
+    do last++; while (last * perBlock < start + tableClusters + before + last - first);
+    if (last * 8 > Limits.MAX_REFCOUNT_TABLE) {
+      throw new Error(`Cannot repair ${file.name}: its refcounts do not fit in a refcount table`);
+    }
+    const length = Math.ceil(last * 8 / clusterSize);
+    if (length === tableClusters) {
+      const blocks = new Float64Array(before + last - first);
+      blocks.set(needed.subarray(0, before));
+      for (let i = before; i < blocks.length; i++) blocks[i] = first + i - before;
+      return { start, tableClusters, blocks, end: start + tableClusters + blocks.length };
+    }
+    tableClusters = length;
+  }
+}
+
+/** Which blocks have references in them, ascending. */
+function referredBlocks(counts: ReferenceCounts, perBlock: number): Float64Array {
+  const blocks = counts.pages();
+  let count = 0;
+  for (const page of blocks) {
+    const block = Math.floor(page * PAGE_CLUSTERS / perBlock);
+    if (count === 0 || blocks[count - 1] !== block) blocks[count++] = block;
+  }
+  return blocks.slice(0, count);
 }
 
 /** Times that a walk goes further into what is behind the end of the file, and how much further each time. */
@@ -41,11 +71,16 @@ const FURTHER = 16;
  * end of the file, and to the new refcounts if these were put there.
  *
  * @returns `undefined` if there are too many such entries.
+ * @throws {Error} when the image is too large for a refcount table.
  */
-export function* inspectForFreshRefcounts(file: HostFile, header: Qcow2Header): Coroutine<Inspection | undefined> {
+export function* inspectForFreshRefcounts(
+  file: HostFile,
+  header: Qcow2Header,
+  effort: Effort,
+): Coroutine<Inspection | undefined> {
   let reach = file.size;
   for (let walk = 0; walk < MOST_WALKS; walk++) {
-    const inspection = yield* inspect(file, header, { countRefcounts: false, end: reach });
+    const inspection = yield* inspect(file, header, { countRefcounts: false, end: reach, effort });
     const end = layOut(inspection).end * inspection.geometry.clusterSize;
     if (end <= Math.max(reach, inspection.nearestBeyond)) return inspection;
     reach = file.size + FURTHER * (end - file.size);
@@ -60,33 +95,38 @@ export function* inspectForFreshRefcounts(file: HostFile, header: Qcow2Header): 
  * @throws {Error} when the image is too large for a refcount table.
  */
 export function* writeFreshRefcounts(inspection: Inspection): Coroutine<void> {
-  const { file, counts, geometry, stored } = inspection;
-  const { clusterSize } = geometry;
-  const { perBlock, codec } = stored;
+  const { file, counts, geometry: { clusterSize } } = inspection;
   const { start, tableClusters, blocks, end } = layOut(inspection);
-  if (tableClusters * clusterSize > Limits.MAX_REFCOUNT_TABLE) {
-    throw new Error(`Cannot repair ${file.name}: its refcounts do not fit in a refcount table`);
-  }
   for (let cluster = start; cluster < end; cluster++) counts.add(cluster, 1, Use.REFCOUNTS);
   yield* resizeFile(file, Math.max(file.size, end * clusterSize));
-  const blockOffset = (index: number) => (start + tableClusters + index) * clusterSize;
-  for (const [index, block] of blocks.entries()) {
-    const bytes = new Uint8Array(clusterSize);
-    for (let i = 0; i < perBlock; i++) {
-      const references = Math.min(counts.count(block * perBlock + i), codec.max);
-      if (references > 0) codec.set(bytes, i, references);
-    }
-    yield* writeBytes(file, blockOffset(index), bytes);
-  }
-  const indices = new Map(blocks.map((block, index) => [block, index]));
+  const firstBlock = (start + tableClusters) * clusterSize;
+  yield* writeBlocks(inspection, blocks, firstBlock);
+  let index = 0;
   yield* writeTable(file, start * clusterSize, tableClusters * clusterSize / 8, (view, at, block) => {
-    const index = indices.get(block);
-    if (index === undefined) return;
-    view.setUint32(at, offsetHi(blockOffset(index)));
-    view.setUint32(at + 4, offsetLo(blockOffset(index)));
+    if (blocks[index] !== block) return;
+    setUint64(view, at, firstBlock + index * clusterSize);
+    index++;
   });
   yield* syncFile(file);
   yield* pointHeaderAt(inspection, start * clusterSize, tableClusters);
+}
+
+/** Writes refcount blocks one behind the other, many at once. */
+function* writeBlocks({ file, counts, stored }: Inspection, blocks: Float64Array, offset: number): Coroutine<void> {
+  const { perBlock, codec, clusterSize } = stored;
+  const most = Math.max(1, CHUNK / clusterSize);
+  for (let first = 0; first < blocks.length; first += most) {
+    const row = blocks.subarray(first, first + most);
+    const bytes = new Uint8Array(row.length * clusterSize);
+    for (const [place, block] of row.entries()) {
+      const entries = bytes.subarray(place * clusterSize, (place + 1) * clusterSize);
+      for (let i = 0; i < perBlock; i++) {
+        const references = Math.min(counts.count(block * perBlock + i), codec.max);
+        if (references > 0) codec.set(entries, i, references);
+      }
+    }
+    yield* writeBytes(file, offset + first * clusterSize, bytes);
+  }
 }
 
 /** The last cluster that the old table takes, or a block that it leads to. */
@@ -97,25 +137,6 @@ export function lastOfOldRefcounts({ stored, header, geometry }: Inspection): nu
     if (inFile) last = Math.max(last, Math.floor(offset / geometry.clusterSize));
   }
   return last;
-}
-
-/** Which blocks there have to be, and how long the table is that reaches them and the blocks themselves. */
-function place(counts: ReferenceCounts, start: number, perBlock: number, clusterSize: number) {
-  const needed = counts.blocks(perBlock);
-  let tableClusters = 1;
-  for (;;) {
-    // The blocks from `start` on cover themselves and the table. Each step adds few clusters: the sums converge.
-    const blocks = new Set(needed);
-    const first = Math.floor(start / perBlock);
-    let last = first;
-    do {
-      blocks.add(last);
-      last++;
-    } while (last * perBlock < start + tableClusters + blocks.size);
-    const length = Math.ceil(last * 8 / clusterSize);
-    if (length === tableClusters) return { blocks: [...blocks].sort((a, b) => a - b), tableClusters };
-    tableClusters = length;
-  }
 }
 
 function* pointHeaderAt({ file }: Inspection, offset: number, clusters: number): Coroutine<void> {

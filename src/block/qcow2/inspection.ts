@@ -19,6 +19,7 @@ import { type Geometry, geometryOf, type L1Entry, splitOverlaps, type TablePart,
 import { ReferenceCounts, Use } from "./reference_counts.ts";
 import { readSnapshotTable, type Snapshot, snapshotProblem } from "./snapshots.ts";
 import { StoredRefcounts } from "./stored_refcounts.ts";
+import { Effort } from "./walk_limits.ts";
 
 /** How an image is walked. */
 export interface InspectionOptions {
@@ -30,6 +31,8 @@ export interface InspectionOptions {
   readonly countRefcounts?: boolean;
   /** Up to where in the file references are counted, in bytes; beyond, they are errors. @default {the size of the file} */
   readonly end?: number;
+  /** What the walk may cost, and has. @default {within `OFFLINE_LIMITS`} */
+  readonly effort?: Effort;
 }
 
 /** Guest clusters, by how they are stored. */
@@ -42,11 +45,14 @@ export interface AllocationCounts {
 /** What is known of an image after a walk. */
 export class Inspection {
   readonly geometry: Geometry;
-  readonly counts = new ReferenceCounts();
+  readonly effort: Effort;
+  readonly counts: ReferenceCounts;
   readonly findings: Findings;
   readonly allocation: AllocationCounts = { allocated: 0, fragmented: 0, compressed: 0 };
-  /** Whether there are references that could not be followed, so that clusters may be in use without being counted. */
+  /** Whether there are tables that could not be followed, so that clusters may be in use without being counted. */
   incomplete = false;
+  /** Whether there are entries that lead nowhere, or to a place that makes no sense: where their data are is not known. */
+  lostEntries = false;
   /** Corruptions that are wrong copied flags, and nothing else. */
   wrongCopiedFlags = 0;
   /** The lowest byte that is referred to beyond the end of what is counted. */
@@ -62,6 +68,8 @@ export class Inspection {
   ) {
     this.geometry = geometryOf(header);
     this.findings = new Findings(options.report);
+    this.effort = stored.effort;
+    this.counts = new ReferenceCounts(this.effort.checkMemory);
   }
 
   /** Clusters of the file, the last one perhaps in part. */
@@ -99,10 +107,12 @@ export const WALK_SHARE = 0.8;
 /**
  * Walks an image.
  *
+ * @throws {TooLargeError} when that takes more than it may.
  * @throws {Error} when the file cannot be read.
  */
 export function* inspect(file: HostFile, header: Qcow2Header, options: InspectionOptions = {}): Coroutine<Inspection> {
-  const inspection = new Inspection(file, header, yield* StoredRefcounts.read(file, header), options);
+  const stored = yield* StoredRefcounts.read(file, header, options.effort ?? new Effort(file.name));
+  const inspection = new Inspection(file, header, stored, options);
   const snapshots = yield* inspectSnapshotTable(inspection);
   const { clusterSize } = inspection.geometry;
   inspection.use(0, clusterSize, 1, Use.HEADER);
@@ -180,7 +190,7 @@ function* inspectMapping(inspection: Inspection, parts: readonly TablePart[], ac
       yield* l2.inspect(table);
     },
     progress: (fraction) => progress?.(share[0] + fraction * share[1]),
-  });
+  }, inspection.effort);
 }
 
 /** The copied flag of an L1 entry tells that the refcount of its L2 table is one. */
@@ -195,7 +205,7 @@ function* inspectCopiedFlags(inspection: Inspection, { offset, length }: TablePa
       const refcount = yield* stored.get(Math.floor(entryOffset(hi, lo) / geometry.clusterSize));
       if (refcount === undefined || (refcount === 1) === ((hi & COPIED) !== 0)) continue;
       inspection.wrongCopiedFlags++;
-      findings.corruption(`L1 entry ${hex64(hi, lo)} has a wrong copied flag: its table's refcount is ${refcount}`);
+      findings.wrongRefcount(`L1 entry ${hex64(hi, lo)} has a wrong copied flag: its table's refcount is ${refcount}`);
     }
   }
 }
@@ -204,6 +214,8 @@ function inspectL1Entry(inspection: Inspection, { hi, lo, offset, times }: L1Ent
   const { findings, geometry } = inspection;
   if (hasReservedL1Bits(hi, lo)) findings.corruption(`L1 entry ${hex64(hi, lo)} has reserved bits set`, times);
   if (offset === 0) {
+    // It is not zero: something is left of an entry that led to a table.
+    inspection.incomplete = true;
     if ((hi & COPIED) !== 0) {
       findings.corruption(`L1 entry ${hex64(hi, lo)} has the copied flag, but no L2 table`, times);
     }
@@ -244,9 +256,10 @@ function* inspectBitmaps(inspection: Inspection): Coroutine<void> {
 }
 
 function* inspectBitmapTable(inspection: Inspection, { offset, length, times }: TablePart): Coroutine<void> {
-  const { file, findings, geometry } = inspection;
+  const { file, findings, geometry, effort } = inspection;
   for (let at = 0; at < length; at += CHUNK) {
     const view = new DataView((yield* readBytes(file, offset + at, Math.min(CHUNK, length - at))).buffer);
+    effort.spend(view.byteLength / 8);
     for (let i = 0; i < view.byteLength; i += 8) {
       const hi = view.getUint32(i);
       const lo = view.getUint32(i + 4);
@@ -254,8 +267,9 @@ function* inspectBitmapTable(inspection: Inspection, { offset, length, times }: 
       const reserved = (hi & 0xff000000) !== 0 || (lo & (data === 0 ? 0x1fe : 0x1ff)) !== 0;
       if (reserved || data % geometry.clusterSize !== 0) {
         findings.corruption(`bitmap table entry ${hex64(hi, lo)} has reserved bits set`, times);
+        inspection.incomplete = true;
       } else if (data !== 0) {
-        inspection.use(data, geometry.clusterSize, times, Use.BITMAPS);
+        if (!inspection.use(data, geometry.clusterSize, times, Use.BITMAPS)) inspection.incomplete = true;
       }
     }
   }
@@ -266,7 +280,7 @@ function inspectRefcountTable(inspection: Inspection): void {
   const { header, stored, findings, counts, geometry } = inspection;
   inspection.use(header.refcountTableOffset, stored.blocks * 8, 1, Use.REFCOUNTS);
   const broken = (problem: string) => {
-    findings.corruption(problem);
+    findings.wrongRefcount(problem);
     inspection.brokenRefcounts = true;
   };
   for (let block = 0; block < stored.blocks; block++) {

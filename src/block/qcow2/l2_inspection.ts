@@ -37,15 +37,21 @@ export class L2Inspector {
         this.#compressed(hi, lo, zeroes !== 0 || allocated !== 0, table.times);
         continue;
       }
-      if (hasReservedL2Bits(hi, lo, geometry.zeroFlag)) this.#wrong(hi, lo, "has reserved bits set", table.times);
+      const reserved = hasReservedL2Bits(hi, lo, geometry.zeroFlag);
+      if (reserved) this.#wrong(hi, lo, "has reserved bits set", table.times);
       const offset = entryOffset(hi, lo);
       // The first cluster of a data file is at offset 0.
       const first = geometry.externalData && (hi & COPIED) !== 0 && !(geometry.zeroFlag && (lo & ZERO) !== 0);
       if (offset !== 0 || first) {
         this.#standard(hi, lo, zeroes, allocated, at, table);
-        if (this.#active) yield* this.#copied(hi, lo, offset, table.times);
+        if (this.#active) {
+          const refcount = this.#refcountAtHand(offset) ?? (yield* this.#refcount(offset));
+          this.#copied(hi, lo, refcount, table.times);
+        }
       } else if (allocated !== 0) {
-        this.#wrong(hi, lo, "has subclusters, but no cluster", table.times);
+        this.#lost(hi, lo, "has subclusters, but no cluster", table.times);
+      } else if (reserved) {
+        this.#inspection.lostEntries = true;
       }
     }
   }
@@ -54,15 +60,21 @@ export class L2Inspector {
     this.#inspection.findings.corruption(`L2 entry ${hex64(hi, lo)} ${problem}`, times);
   }
 
+  /** Says what is wrong with an entry that does not tell, for certain, where its data are. */
+  #lost(hi: number, lo: number, problem: string, times: number): void {
+    this.#wrong(hi, lo, problem, times);
+    this.#inspection.lostEntries = true;
+  }
+
   #compressed(hi: number, lo: number, bitmap: boolean, times: number): void {
     const { geometry, header, allocation } = this.#inspection;
-    if ((hi & COPIED) !== 0) this.#wrong(hi, lo, "is compressed and has the copied flag", times);
+    if ((hi & COPIED) !== 0) this.#lost(hi, lo, "is compressed and has the copied flag", times);
     if (geometry.externalData) {
-      this.#wrong(hi, lo, "is compressed, though an external data file holds the data", times);
+      this.#lost(hi, lo, "is compressed, though an external data file holds the data", times);
       return;
     }
     if (bitmap) {
-      this.#wrong(hi, lo, "is compressed and has subclusters", times);
+      this.#lost(hi, lo, "is compressed and has subclusters", times);
       return;
     }
     if (this.#active) {
@@ -72,8 +84,8 @@ export class L2Inspector {
       allocation.fragmented += times;
     }
     const extent = compressedExtent(hi, lo, header.clusterBits);
-    if (extent === undefined) this.#wrong(hi, lo, "has an offset beyond 56 bits", times);
-    else this.#inspection.use(extent.offset, extent.length, times, Use.COMPRESSED);
+    if (extent === undefined) this.#lost(hi, lo, "has an offset beyond 56 bits", times);
+    else this.#use(extent.offset, extent.length, times, Use.COMPRESSED);
   }
 
   #standard(hi: number, lo: number, zeroes: number, allocated: number, at: number, table: L2Table): void {
@@ -82,14 +94,14 @@ export class L2Inspector {
     const { times } = table;
     const offset = entryOffset(hi, lo);
     if ((zeroes & allocated) !== 0) this.#wrong(hi, lo, "has subclusters that are allocated and read as zeroes", times);
-    if (offset % clusterSize !== 0) this.#wrong(hi, lo, "is not on a cluster boundary", times);
+    if (offset % clusterSize !== 0) this.#lost(hi, lo, "is not on a cluster boundary", times);
     if (this.#active) {
       allocation.allocated += times;
       if (this.#next !== 0 && offset !== this.#next) allocation.fragmented += times;
       this.#next = offset + clusterSize;
     }
     if (!geometry.externalData) {
-      this.#inspection.use(offset, clusterSize, times, Use.DATA);
+      this.#use(offset, clusterSize, times, Use.DATA);
       return;
     }
     const guest = (table.l1Index * geometry.l2Entries + at / geometry.l2EntrySize) * clusterSize;
@@ -98,17 +110,31 @@ export class L2Inspector {
     }
   }
 
-  /** The copied flag tells that the refcount is one; with an external data file it always is. */
-  *#copied(hi: number, lo: number, offset: number, times: number): Coroutine<void> {
+  #use(offset: number, length: number, times: number, use: number): void {
+    if (!this.#inspection.use(offset, length, times, use)) this.#inspection.lostEntries = true;
+  }
+
+  /** The refcount of a place, if nothing has to be read for it; with an external data file it always is one. */
+  #refcountAtHand(offset: number): number | undefined {
     const { stored, geometry } = this.#inspection;
+    if (geometry.externalData) return 1;
     const cluster = Math.floor(offset / geometry.clusterSize);
-    const block = stored.peek(Math.floor(cluster / stored.perBlock));
-    let refcount: number | undefined;
-    if (geometry.externalData) refcount = 1;
-    else if (block) refcount = stored.codec.get(block, cluster % stored.perBlock);
-    else refcount = yield* stored.get(cluster);
+    const index = Math.floor(cluster / stored.perBlock);
+    const block = stored.peek(index);
+    if (block) return stored.codec.get(block, cluster % stored.perBlock);
+    return block === null && !stored.isUnknown(index) ? 0 : undefined;
+  }
+
+  *#refcount(offset: number): Coroutine<number | undefined> {
+    const { stored, geometry } = this.#inspection;
+    return yield* stored.get(Math.floor(offset / geometry.clusterSize));
+  }
+
+  /** The copied flag tells that the refcount is one. */
+  #copied(hi: number, lo: number, refcount: number | undefined, times: number): void {
     if (refcount === undefined || (refcount === 1) === ((hi & COPIED) !== 0)) return;
     this.#inspection.wrongCopiedFlags += times;
-    this.#wrong(hi, lo, `has a wrong copied flag: its cluster's refcount is ${refcount}`, times);
+    const problem = () => `L2 entry ${hex64(hi, lo)} has a wrong copied flag: its cluster's refcount is ${refcount}`;
+    this.#inspection.findings.wrongRefcount(problem, times);
   }
 }

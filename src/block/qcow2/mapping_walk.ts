@@ -12,6 +12,7 @@ import { entryOffset } from "./entries.ts";
 import { CHUNK, readBytes } from "./file_io.ts";
 import { hasFeature, Incompatible, type Qcow2Header } from "./header.ts";
 import { ReferenceCounts, Use } from "./reference_counts.ts";
+import type { Effort } from "./walk_limits.ts";
 
 /** What of a header shapes the tables. */
 export interface Geometry {
@@ -99,15 +100,20 @@ export interface MappingVisitor {
   progress?(fraction: number): void;
 }
 
-/** Walks the L1 tables in `parts`, and the L2 tables that they lead to. */
+/**
+ * Walks the L1 tables in `parts`, and the L2 tables that they lead to.
+ *
+ * @param effort Is spent on each entry.
+ */
 export function* walkMapping(
   file: HostFile,
   { clusterSize }: Geometry,
   parts: readonly TablePart[],
   visitor: MappingVisitor,
+  effort: Effort,
 ): Coroutine<void> {
-  const tables = new ReferenceCounts();
-  yield* walkL1(file, parts, (entry) => {
+  const tables = new ReferenceCounts(effort.checkMemory);
+  yield* walkL1(file, parts, effort, (entry) => {
     if (visitor.entry(entry)) tables.add(entry.offset / clusterSize, entry.times, Use.L2_TABLE);
   });
   const total = parts.reduce((sum, { length }) => sum + length, 0);
@@ -117,12 +123,14 @@ export function* walkMapping(
     for (let at = 0; at < part.length; at += CHUNK) {
       const length = Math.min(CHUNK, part.length - at);
       entries.length = 0;
-      yield* walkL1(file, [{ ...part, offset: part.offset + at, length }], (entry) => entries.push(entry));
+      yield* walkL1(file, [{ ...part, offset: part.offset + at, length }], effort, (entry) => entries.push(entry));
       for (const entry of entries) {
         visitor.progress?.((before + at + entry.index * 8) / total);
         if (entry.offset % clusterSize !== 0) continue;
         const times = tables.take(entry.offset / clusterSize);
-        if (times > 0) yield* visitor.table(yield* readL2(file, entry, at / 8 + entry.index, times, clusterSize));
+        if (times === 0) continue;
+        effort.spend(clusterSize / 8);
+        yield* visitor.table(yield* readL2(file, entry, at / 8 + entry.index, times, clusterSize));
       }
     }
     before += part.length;
@@ -141,9 +149,15 @@ function* readL2(
 }
 
 /** Reads L1 tables piece by piece. */
-function* walkL1(file: HostFile, parts: readonly TablePart[], visit: (entry: L1Entry) => void): Coroutine<void> {
+function* walkL1(
+  file: HostFile,
+  parts: readonly TablePart[],
+  effort: Effort,
+  visit: (entry: L1Entry) => void,
+): Coroutine<void> {
   for (const { offset, length, times } of parts) {
     for (let at = 0; at < length; at += CHUNK) {
+      effort.spend(Math.min(CHUNK, length - at) / 8);
       const view = new DataView((yield* readBytes(file, offset + at, Math.min(CHUNK, length - at))).buffer);
       for (let i = 0; i < view.byteLength; i += 8) {
         const hi = view.getUint32(i);

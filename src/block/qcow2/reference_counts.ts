@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { NumberMap } from "./number_map.ts";
 
 /** What a cluster is used as; bits. */
 export const Use = {
@@ -32,23 +33,42 @@ const NAMES: readonly string[] = [
 /** Uses that several references may share: by snapshots, or by compressed clusters beside each other. */
 const SHAREABLE = Use.L2_TABLE | Use.DATA | Use.COMPRESSED;
 
-/** Clusters per page, the unit in which memory is taken. */
-export const PAGE_CLUSTERS = 256;
+/**
+ * Clusters per page, the unit in which memory is taken: few, since an image can be made so that each reference leads to a page of its
+ * own. No refcount block is smaller.
+ */
+export const PAGE_CLUSTERS = 32;
 
-/** Pages per slab: few large arrays instead of many small ones. Only the first one grows up to that: most images are small. */
-const SLAB_PAGES = 256;
-const SLAB = PAGE_CLUSTERS * SLAB_PAGES;
+/** Clusters per slab: few large arrays instead of many small ones. */
+const SLAB = 2 ** 14;
+
+/** A count and a use. */
+const CLUSTER_BYTES = 2;
 
 /** Stands in a slab for a count that does not fit and is in a map. */
-const LARGE = 0xffff;
+const LARGE = 0xff;
 
-/** Counts by cluster index. */
+/**
+ * Counts by cluster index.
+ *
+ * A cluster among others that are referred to takes 3 bytes; one that is alone in its page, 110.
+ */
 export class ReferenceCounts {
-  readonly #slots = new Map<number, number>();
-  readonly #counts: Uint16Array[] = [];
+  /** Where the clusters of each page begin, over all slabs. */
+  readonly #slots = new NumberMap();
+  readonly #counts: Uint8Array[] = [];
   readonly #uses: Uint8Array[] = [];
-  readonly #large = new Map<number, number>();
+  readonly #large = new NumberMap();
+  readonly #checkMemory: (bytes: number) => void;
   #highest = -1;
+  /** The page that was looked for last, and what was found: references come in rows. */
+  #latestPage = -1;
+  #latestSlot: number | undefined;
+
+  /** @param checkMemory Is told how many bytes of memory all this takes when it grows, and may throw. */
+  constructor(checkMemory: (bytes: number) => void = () => {}) {
+    this.#checkMemory = checkMemory;
+  }
 
   /** The highest cluster that is referred to; -1 where none is. */
   get highest(): number {
@@ -58,21 +78,31 @@ export class ReferenceCounts {
   /** Counts `times` references more. */
   add(cluster: number, times: number, use: number): void {
     const at = this.#place(cluster);
-    const slab = Math.floor(at / SLAB);
-    const counts = this.#counts[slab];
+    const counts = this.#counts[Math.floor(at / SLAB)];
     const sum = this.#value(counts[at % SLAB], cluster) + times;
-    if (sum >= LARGE) this.#large.set(cluster, sum);
+    if (sum >= LARGE) this.#setLarge(cluster, sum);
     counts[at % SLAB] = Math.min(sum, LARGE);
-    this.#uses[slab][at % SLAB] |= use;
+    this.#uses[Math.floor(at / SLAB)][at % SLAB] |= use;
     if (cluster > this.#highest) this.#highest = cluster;
   }
 
   /** References to a cluster. */
   count(cluster: number): number {
-    const slot = this.#slots.get(Math.floor(cluster / PAGE_CLUSTERS));
+    const slot = this.#slotOf(Math.floor(cluster / PAGE_CLUSTERS));
     if (slot === undefined) return 0;
     const at = slot + cluster % PAGE_CLUSTERS;
     return this.#value(this.#counts[Math.floor(at / SLAB)][at % SLAB], cluster);
+  }
+
+  /** Puts the references to all clusters of a page into an array of {@linkcode PAGE_CLUSTERS}. */
+  read(page: number, into: Float64Array): void {
+    const slot = this.#slotOf(page);
+    if (slot === undefined) return void into.fill(0);
+    const counts = this.#counts[Math.floor(slot / SLAB)];
+    const start = slot % SLAB;
+    for (let i = 0; i < PAGE_CLUSTERS; i++) {
+      into[i] = this.#value(counts[start + i], page * PAGE_CLUSTERS + i);
+    }
   }
 
   /** Forgets the references to a cluster. @returns how many there were. */
@@ -81,13 +111,12 @@ export class ReferenceCounts {
     if (count === 0) return 0;
     const at = this.#place(cluster);
     this.#counts[Math.floor(at / SLAB)][at % SLAB] = 0;
-    this.#large.delete(cluster);
     return count;
   }
 
   /** Bits of {@linkcode Use}. */
   uses(cluster: number): number {
-    const slot = this.#slots.get(Math.floor(cluster / PAGE_CLUSTERS));
+    const slot = this.#slotOf(Math.floor(cluster / PAGE_CLUSTERS));
     if (slot === undefined) return 0;
     const at = slot + cluster % PAGE_CLUSTERS;
     return this.#uses[Math.floor(at / SLAB)][at % SLAB];
@@ -112,49 +141,49 @@ export class ReferenceCounts {
     return single ? `${names[0]} twice` : names.join(" and ");
   }
 
-  /** Which of the blocks of `size` clusters each have references in them. */
-  blocks(size: number): Set<number> {
-    const blocks = new Set<number>();
-    for (const page of this.pages()) {
-      for (let cluster = page * PAGE_CLUSTERS; cluster < (page + 1) * PAGE_CLUSTERS; cluster++) {
-        if (this.count(cluster) > 0) blocks.add(Math.floor(cluster / size));
-      }
-    }
-    return blocks;
-  }
-
-  /** Indices of the pages with references in them, {@linkcode PAGE_CLUSTERS} clusters each; in no order. */
-  pages(): IterableIterator<number> {
-    return this.#slots.keys();
+  /** Indices of the pages with references in them, {@linkcode PAGE_CLUSTERS} clusters each; ascending. */
+  pages(): Float64Array {
+    return this.#slots.sortedKeys();
   }
 
   #value(stored: number, cluster: number): number {
     return stored === LARGE ? this.#large.get(cluster)! : stored;
   }
 
+  #setLarge(cluster: number, count: number): void {
+    const before = this.#large.bytes;
+    this.#large.set(cluster, count);
+    if (this.#large.bytes > before) this.#checkMemory(this.#bytes);
+  }
+
+  get #bytes(): number {
+    return this.#counts.length * SLAB * CLUSTER_BYTES + this.#slots.bytes + this.#large.bytes;
+  }
+
+  /** Where a page begins, over all slabs; `undefined` for one that nothing refers to. */
+  #slotOf(page: number): number | undefined {
+    if (page !== this.#latestPage) {
+      this.#latestSlot = this.#slots.get(page);
+      this.#latestPage = page;
+    }
+    return this.#latestSlot;
+  }
+
   /** Where a cluster's count is, over all slabs. */
   #place(cluster: number): number {
     const page = Math.floor(cluster / PAGE_CLUSTERS);
-    let slot = this.#slots.get(page);
-    if (slot === undefined) {
-      slot = this.#slots.size * PAGE_CLUSTERS;
-      this.#slots.set(page, slot);
-      this.#reserve(slot);
-    }
+    const slot = this.#slotOf(page) ?? this.#addPage(page);
     return slot + cluster % PAGE_CLUSTERS;
   }
 
-  /** Makes room for the page at a slot that follows all others. */
-  #reserve(slot: number): void {
-    const slab = Math.floor(slot / SLAB);
-    const [counts, uses] = [this.#counts[slab], this.#uses[slab]];
-    const length = counts?.length ?? 0;
-    if (slot % SLAB < length) return;
-    const wanted = slab > 0 ? SLAB : Math.max(PAGE_CLUSTERS, 2 * length);
-    this.#counts[slab] = new Uint16Array(wanted);
-    this.#uses[slab] = new Uint8Array(wanted);
-    if (length === 0) return;
-    this.#counts[slab].set(counts);
-    this.#uses[slab].set(uses);
+  #addPage(page: number): number {
+    const slot = this.#slots.size * PAGE_CLUSTERS;
+    this.#slots.set(page, slot);
+    this.#latestSlot = slot;
+    if (slot % SLAB > 0) return slot;
+    this.#counts.push(new Uint8Array(SLAB));
+    this.#uses.push(new Uint8Array(SLAB));
+    this.#checkMemory(this.#bytes);
+    return slot;
   }
 }

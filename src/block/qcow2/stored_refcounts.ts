@@ -8,6 +8,8 @@ import type { HostFile } from "../host_file.ts";
 import { hasReservedRefcountTableBits, refcountBlockOffset, type RefcountCodec, refcountCodec } from "./entries.ts";
 import { readBytes } from "./file_io.ts";
 import type { Qcow2Header } from "./header.ts";
+import { NumberMap } from "./number_map.ts";
+import { Effort } from "./walk_limits.ts";
 
 /** An entry of the refcount table. */
 export interface RefcountTableEntry {
@@ -30,12 +32,16 @@ export class StoredRefcounts {
   readonly perBlock: number;
   /** Entries of the refcount table. */
   readonly blocks: number;
+  /** What is read here is spent on it. */
+  readonly effort: Effort;
   readonly #file: HostFile;
   readonly #table: DataView;
   readonly #cache = new Map<number, Uint8Array>();
   readonly #cached: number;
+  /** Indices of blocks that are where an earlier one is already. */
+  readonly #repeated: ReadonlySet<number>;
 
-  private constructor(file: HostFile, header: Qcow2Header, table: Uint8Array<ArrayBuffer>) {
+  private constructor(file: HostFile, header: Qcow2Header, table: Uint8Array<ArrayBuffer>, effort: Effort) {
     this.codec = refcountCodec(header.refcountOrder);
     this.clusterSize = 2 ** header.clusterBits;
     this.perBlock = this.codec.entriesIn(this.clusterSize);
@@ -43,12 +49,30 @@ export class StoredRefcounts {
     this.#file = file;
     this.#table = new DataView(table.buffer);
     this.#cached = Math.max(2, Math.floor(CACHE / this.clusterSize));
+    this.effort = effort;
+    this.#repeated = this.#findRepeated();
   }
 
   /** Reads the refcount table, whose place and size the header's checks bound. */
-  static *read(file: HostFile, header: Qcow2Header): Coroutine<StoredRefcounts> {
+  static *read(
+    file: HostFile,
+    header: Qcow2Header,
+    effort = new Effort(file.name),
+  ): Coroutine<StoredRefcounts> {
     const length = header.refcountTableClusters * 2 ** header.clusterBits;
-    return new StoredRefcounts(file, header, yield* readBytes(file, header.refcountTableOffset, length));
+    return new StoredRefcounts(file, header, yield* readBytes(file, header.refcountTableOffset, length), effort);
+  }
+
+  #findRepeated(): ReadonlySet<number> {
+    const offsets = new NumberMap();
+    const repeated = new Set<number>();
+    for (let block = 0; block < this.blocks; block++) {
+      const { offset } = this.entry(block);
+      if (offset === 0) continue;
+      if (offsets.get(offset) === undefined) offsets.set(offset, block);
+      else repeated.add(block);
+    }
+    return repeated;
   }
 
   /** An entry of the refcount table. */
@@ -64,11 +88,14 @@ export class StoredRefcounts {
     };
   }
 
-  /** Whether refcounts can be read: there is a block in the file for them. */
+  /**
+   * Whether refcounts can be read: there is a block in the file for them, of their own. If a million entries lead to the same block, it
+   * counts for the first one only, so that work goes with what is in the file.
+   */
   hasBlock(block: number): boolean {
     if (block >= this.blocks) return false;
     const { offset, aligned, inFile } = this.entry(block);
-    return offset !== 0 && aligned && inFile;
+    return offset !== 0 && aligned && inFile && !this.#repeated.has(block);
   }
 
   /** Whether nothing can be said of a block's refcounts: its offset makes no sense. */
@@ -85,6 +112,7 @@ export class StoredRefcounts {
   *block(block: number): Coroutine<Uint8Array | null> {
     const known = this.peek(block);
     if (known !== undefined) return known;
+    this.effort.spend(this.clusterSize / 8);
     const bytes = yield* readBytes(this.#file, this.entry(block).offset, this.clusterSize);
     if (this.#cache.size >= this.#cached) this.#cache.delete(this.#cache.keys().next().value!);
     this.#cache.set(block, bytes);

@@ -111,11 +111,12 @@ Deno.test("leaks are repaired alone where that is asked for", () => {
   const unused = Math.ceil(file.size / 512);
   file.patch(unused * 512, new Uint8Array(512));
   patchNumber(file, block + unused * 2, 2, 3n);
-  const at = l2EntryOffset(file, 40);
-  patchNumber(file, at, 8, 2n);
+  const at = l2EntryOffset(file, 0);
+  const spoilt = u64(file, at) | 2n;
+  patchNumber(file, at, 8, spoilt);
   const { leaksFixed, corruptionsFixed, corruptions } = now(repairQcow2(file, "leaks"));
   assertEquals({ leaksFixed, corruptionsFixed, corruptions }, { leaksFixed: 1, corruptionsFixed: 0, corruptions: 1 });
-  assertEquals(u64(file, at), 2n);
+  assertEquals(u64(file, at), spoilt);
 });
 
 Deno.test("nothing is freed while there are tables that cannot be followed", () => {
@@ -128,6 +129,23 @@ Deno.test("nothing is freed while there are tables that cannot be followed", () 
   assert(leaks > 0);
   patchNumber(lost, l1TableOffset, 8, entry);
   assertClean(lost);
+});
+
+Deno.test("nothing is freed while there are entries that do not tell where their data are", () => {
+  const lost = [1n << 40n, (1n << 63n) | 0x10400n | 0x200n, 2n, (1n << 63n) | (1n << 62n) | 0x400n];
+  for (const entry of lost) {
+    for (const scope of ["leaks", "all"] as const) {
+      const { file } = makeImage("image", { clusterSize: 1024 });
+      const at = l2EntryOffset(file, 0);
+      const held = u64(file, at);
+      patchNumber(file, at, 8, entry);
+      const { leaksFixed, leaks } = now(repairQcow2(file, scope));
+      assertEquals({ leaksFixed, leaks }, { leaksFixed: 0, leaks: 1 }, `${scope} with 0x${entry.toString(16)}`);
+      patchNumber(file, at, 8, held);
+      now(repairQcow2(file, "all"));
+      assertClean(file);
+    }
+  }
 });
 
 Deno.test("a zero cluster with an impossible place loses it, and reads as zeroes", () => {
