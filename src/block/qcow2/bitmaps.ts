@@ -1,8 +1,8 @@
 /**
  * The directory of persistent bitmaps (qcow2 specification, "Bitmaps").
  *
- * Bitmaps are listed, not used: a write to an image by a program that does not keep them up to date clears the autoclear bit that makes
- * them valid.
+ * Bitmaps are listed, not used: the first write to an image clears the autoclear bit that makes them valid, since nothing here keeps
+ * them up to date.
  *
  * @module
  */

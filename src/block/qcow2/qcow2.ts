@@ -11,6 +11,7 @@ import { commit, type Engine, hasChanges } from "./commit.ts";
 import { Kind } from "./mapping.ts";
 import { openEngine } from "./open_engine.ts";
 import { readGuest } from "./read.ts";
+import { clearAutoclear } from "./stale_bitmaps.ts";
 import { CorruptImageError } from "./state.ts";
 import { isKnownUnshared, writeGuest, writeInPlace } from "./write.ts";
 import { CompressedWriter } from "./write_compressed.ts";
@@ -269,7 +270,7 @@ class Qcow2Image implements BlockDevice {
   *#changing(work: () => Coroutine<void>, durable: boolean): Coroutine<void> {
     const { state } = this.#engine;
     state.checkWritable();
-    if (state.hasStaleAutoclear) yield* state.mutex.hold(() => state.clearAutoclear());
+    if (state.hasStaleAutoclear) yield* state.mutex.hold(() => clearAutoclear(this.#engine));
     yield* work();
     if (durable) yield* this.#commit();
   }

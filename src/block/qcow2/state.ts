@@ -104,14 +104,13 @@ export class ImageState {
     return this.#autoclearDone && !this.readOnly && this.corruption === undefined;
   }
 
-  /** Whether {@linkcode clearAutoclear} has something to do. */
+  /** Whether there are autoclear bits that the first change of the image has to clear. */
   get hasStaleAutoclear(): boolean {
     return !this.#autoclearDone;
   }
 
   /**
-   * Clears the autoclear bits of what is not kept up to date here (bitmaps among it), before the first change of the image
-   * (specification, "autoclear_features").
+   * Clears the autoclear bits of what is not kept up to date here (bitmaps among it), on stable storage.
    */
   *clearAutoclear(): Coroutine<void> {
     if (this.#autoclearDone) return;

@@ -189,10 +189,10 @@ const REINTERPRETING: readonly number[] = [
   HeaderField.REFCOUNT_ORDER,
 ];
 
-/** The clusters that belong to snapshots, or to what the engine leaves alone. */
+/** The clusters that belong to snapshots, which the engine leaves alone. */
 function foreignClusters({ file }: CorpusImage): number[] {
   const header = now(readHeader(file));
-  const clusters = clustersUsedAs(file, header, Use.SNAPSHOTS | Use.BITMAPS);
+  const clusters = clustersUsedAs(file, header, Use.SNAPSHOTS);
   for (const { l1TableOffset, l1Size } of now(readSnapshotTable(file, header)).snapshots) {
     const asActive: Qcow2Header = { ...header, l1TableOffset, l1Size, snapshotCount: 0 };
     clusters.push(...clustersUsedAs(file, asActive, Use.L1_TABLE | Use.L2_TABLE | Use.DATA | Use.COMPRESSED));
