@@ -2,7 +2,7 @@
  * A guest writes to its disk, and the device process is killed in the middle of it, again and again on the same image. What the guest was
  * told is on stable storage has to be there, and the image has to be one that QEMU finds no error in.
  *
- * `deno task test:crash` kills hundreds of times; as a part of `deno task test` it is a few times for each kind of image.
+ * `deno task test:crash` kills hundreds of times; as a part of `deno task test` it is a few times.
  */
 import { assertEquals } from "@std/assert";
 import { closeFd, duplicateFd } from "../../src/ffi/file.ts";
@@ -16,14 +16,12 @@ import { SOURCE } from "../support/machines.ts";
 import { program, testNeeding } from "../support/requirements.ts";
 import { delay, happens, pick } from "./chance.ts";
 import { examine, requireNoErrors, verify, verifyByQemu } from "./examination.ts";
-import { checkBystanders, type CrashImage, createImage, DISK_SIZE, IMAGE_KINDS, type ImageKind } from "./images.ts";
+import { checkBystanders, type CrashImage, createImage, DISK_SIZE, type ImageKind } from "./images.ts";
 import { Journal } from "./journal.ts";
 import { Killer } from "./killer.ts";
+import { DRIVER_KILLS, DRIVER_KINDS } from "./kills.ts";
 import { SECTOR } from "./sector.ts";
 import { Writer } from "./writer.ts";
-
-/** How often each image's device process is killed. */
-const KILLS = Number(Deno.env.get("SPLITVM_CRASH_KILLS") ?? 2);
 
 const MIB = 1024 * 1024;
 
@@ -130,7 +128,7 @@ function torment(kind: ImageKind, killer: Killer): void {
   let kills = 0;
   try {
     const victim = new Victim(createImage(kind, folder), folder, killer);
-    for (; kills < KILLS; kills++) {
+    for (; kills < DRIVER_KILLS; kills++) {
       victim.kill(pick(["writing", "writing", "writing", "writing", "starting", "closing"]));
       victim.examine();
     }
@@ -141,7 +139,7 @@ function torment(kind: ImageKind, killer: Killer): void {
   }
 }
 
-for (const kind of IMAGE_KINDS) {
+for (const kind of DRIVER_KINDS) {
   testNeeding(
     [program("qemu-img", "qemu-utils")],
     `what a guest was told is on stable storage survives the kill of its device process: ${kind.name}`,

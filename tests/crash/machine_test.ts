@@ -3,7 +3,7 @@
  * all of them, or the VMM alone, whose device process then ends by itself, or the device process alone, without which the guest goes on.
  * What the guest said to be on stable storage has to be there, and the image has to be one that QEMU finds no error in.
  *
- * `deno task test:crash` kills hundreds of times; as a part of `deno task test` it is a few times for each kind of image.
+ * `deno task test:crash` kills hundreds of times; as a part of `deno task test` it is a few times.
  */
 import { assert, assertEquals } from "@std/assert";
 import { checked } from "../../src/ffi/errno.ts";
@@ -17,17 +17,10 @@ import { KVM, QEMU_IMG, testNeeding } from "../support/requirements.ts";
 import { GIVEN_FD, onStage, type Program, type Stage } from "../support/stage.ts";
 import { delay, happens, pick } from "./chance.ts";
 import { examine, requireNoErrors, verify } from "./examination.ts";
-import {
-  checkBystanders,
-  contentByQemu,
-  type CrashImage,
-  createImage,
-  hasLeaks,
-  IMAGE_KINDS,
-  type ImageKind,
-} from "./images.ts";
+import { checkBystanders, contentByQemu, type CrashImage, createImage, hasLeaks, type ImageKind } from "./images.ts";
 import { Journal } from "./journal.ts";
 import { Killer } from "./killer.ts";
+import { MACHINE_KILLS, MACHINE_KINDS } from "./kills.ts";
 import {
   buildWriterKernel,
   lastFlushed,
@@ -36,12 +29,6 @@ import {
   WRITER_READY,
   type WriterRun,
 } from "./writer_guest.ts";
-
-/** How often the machine of each image is killed. */
-const KILLS = 2 * Number(Deno.env.get("SPLITVM_CRASH_KILLS") ?? 1);
-
-/** The kinds of images that are written to; more are killed without a machine around them. */
-const KINDS = IMAGE_KINDS.filter(({ inMachine }) => inMachine);
 
 /** The longest that a guest is left alone, in milliseconds. */
 const LONGEST = 400;
@@ -195,7 +182,7 @@ function torment(kind: ImageKind, killer: Killer): void {
   let kills = 0;
   try {
     const victim = new Victim(createImage(kind, folder), folder, killer);
-    for (; kills < KILLS; kills++) victim.kill(pick(TARGETS));
+    for (; kills < MACHINE_KILLS; kills++) victim.kill(pick(TARGETS));
     victim.end();
     Deno.removeSync(folder, { recursive: true });
   } catch (error) {
@@ -203,7 +190,7 @@ function torment(kind: ImageKind, killer: Killer): void {
   }
 }
 
-for (const kind of KINDS) {
+for (const kind of MACHINE_KINDS) {
   testNeeding(
     [KVM, QEMU_IMG],
     `what a guest was told is on stable storage survives the kill of its machine's processes: ${kind.name}`,
