@@ -54,7 +54,7 @@ export function* inspectAndCompare(
         excess,
       );
     }
-    const conflict = counts.conflict(cluster);
+    const conflict = references > 0 ? counts.conflict(cluster) : undefined;
     if (refcount !== undefined && refcount !== references) {
       const mismatch = () => `cluster ${cluster} refcount=${refcount} reference=${references}`;
       if (refcount > references) findings.leak(mismatch);

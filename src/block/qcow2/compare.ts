@@ -29,7 +29,7 @@ export type ClusterVisitor = (
  * Refcounts of zero that nothing refers to are passed over quickly: an image of a few megabytes can have billions of them.
  */
 export function* compareRefcounts(inspection: Inspection, visit: ClusterVisitor): Coroutine<void> {
-  const { file, counts, stored, effort, options } = inspection;
+  const { file, counts, stored, options } = inspection;
   const comparison = new Comparison(inspection, visit);
   const pages = counts.pages();
   const pagesPerBlock = stored.perBlock / PAGE_CLUSTERS;
@@ -43,7 +43,6 @@ export function* compareRefcounts(inspection: Inspection, visit: ClusterVisitor)
     if (index >= blocks) return;
     const first = next;
     while (next < pages.length && pages[next] < (index + 1) * pagesPerBlock) next++;
-    effort.spend((next - first) * PAGE_CLUSTERS);
     options.progress?.(WALK_SHARE + (1 - WALK_SHARE) * index / blocks);
     const known = stored.peek(index);
     const block = known === undefined ? yield* stored.block(index) : known;
@@ -113,8 +112,9 @@ class Comparison {
   }
 
   #compare(page: number): void {
-    const { stored: { codec }, counts } = this.#inspection;
+    const { stored: { codec }, counts, effort } = this.#inspection;
     const block = this.#block;
+    effort.spend(PAGE_CLUSTERS);
     counts.read(page, this.#references);
     const count = Math.min(PAGE_CLUSTERS, this.end - page * PAGE_CLUSTERS);
     for (let i = 0; i < count; i++) {

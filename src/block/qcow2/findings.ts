@@ -102,13 +102,13 @@ export class Findings {
   /** A refcount that is wrong, or cannot be read, or a flag that does not fit it; as often as it counts. */
   wrongRefcount(problem: Line, times = 1): void {
     this.corruptions += times;
-    this.say(() => `ERROR ${lineOf(problem)}`);
+    this.#say("ERROR ", problem);
   }
 
   /** A cluster that is lost for use. */
   leak(problem: Line): void {
     this.leaks++;
-    this.say(() => `Leaked ${lineOf(problem)}`);
+    this.#say("Leaked ", problem);
   }
 
   /** Something that cannot be checked. */
@@ -118,15 +118,15 @@ export class Findings {
   }
 
   /** A line that counts for nothing. */
-  say(line: Line): void {
+  say(line: string): void {
+    this.#say("", line);
+  }
+
+  #say(kind: string, line: Line): void {
     this.#messages++;
-    if (this.#messages <= MOST_MESSAGES) this.#report(lineOf(line));
+    if (this.#messages <= MOST_MESSAGES) this.#report(`${kind}${typeof line === "string" ? line : line()}`);
     else if (this.#messages === MOST_MESSAGES + 1) this.#report("Further messages are left out");
   }
-}
-
-function lineOf(line: Line): string {
-  return typeof line === "string" ? line : line();
 }
 
 /** A table entry, for messages. */
