@@ -89,14 +89,24 @@ export class EventLoop implements Clock {
   }
 
   /**
+   * Does the work that {@linkcode beforeWaiting} puts off, now: before something that takes time, such as waking another process.
+   *
+   * @returns whether somebody may have to act upon it.
+   */
+  handOn(): boolean {
+    let busy = false;
+    for (const { work } of this.#hooks) busy = work() || busy;
+    return busy;
+  }
+
+  /**
    * Takes one turn. Not to be called from within one.
    *
    * @param wait Whether to wait until there is something to do. @default {true}
    * @returns whether there was.
    */
   turn(wait = true): boolean {
-    let busy = false;
-    for (const { work } of this.#hooks) busy = work() || busy;
+    const busy = this.handOn();
     const timeout = this.#prepareToWait();
     const ready = this.#epoll.wait(wait && !busy ? timeout : 0, this.#dispatch);
     return this.#armed.size > 0 && this.#fireTimers() || ready > 0 || busy;
@@ -111,8 +121,10 @@ export class EventLoop implements Clock {
   }
 
   #fireTimers(): boolean {
+    const earliest = this.#earliest();
+    if (earliest >= this.#alarm) return false; // the timerfd would have fired
     const now = monotonicNow();
-    if (this.#earliest() > now) return false;
+    if (earliest > now) return false;
     // A copy, so that timers which callbacks arm wait for the next turn.
     const due = [...this.#armed].filter((timer) => timer.deadline! <= now);
     due.sort((a, b) => a.deadline! - b.deadline!);
@@ -129,11 +141,10 @@ export class EventLoop implements Clock {
   #prepareToWait(): 0 | -1 {
     if (this.#armed.size === 0) return -1;
     const earliest = this.#earliest();
+    if (earliest >= this.#alarm) return -1;
     if (earliest <= monotonicNow()) return 0;
-    if (earliest < this.#alarm) {
-      armTimerFd(this.#timerFd, earliest);
-      this.#alarm = earliest;
-    }
+    armTimerFd(this.#timerFd, earliest);
+    this.#alarm = earliest;
     return -1;
   }
 

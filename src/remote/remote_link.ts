@@ -117,7 +117,10 @@ export class RemoteLink {
 
   #writeBar(message: Message): void {
     const { barAddress, barSize, barMemory, barValueLow, barValueHigh } = message;
-    this.#acknowledge(this.#options.host.writeBar(barAddress, barSize, barMemory === 1, barValueLow, barValueHigh));
+    const done = this.#options.host.writeBar(barAddress, barSize, barMemory === 1, barValueLow, barValueHigh);
+    // The disk works while the reply wakes the guest.
+    this.#options.loop.handOn();
+    this.#acknowledge(done);
   }
 
   #syncMemory(message: Message): void {
