@@ -156,7 +156,7 @@ export const DISK_WORKLOADS: readonly Workload[] = [
 const WARM_COMMANDS = 3000;
 
 /** In seconds, where a disk is too slow for as many. */
-const LONGEST_WARM_UP = 3;
+const LONGEST_WARM_UP = 1.5;
 
 /** Runs a few workloads for long enough that the device process has compiled what it executes. */
 export function warmUp(session: Session): void {
