@@ -158,6 +158,50 @@ Deno.test(
 );
 
 Deno.test(
+  "a timer that is set for later than one that was taken back fires at its own time",
+  withLoop((loop) => {
+    let fired = 0;
+    const [early, late] = [loop.timer(() => {}), loop.timer(() => fired = loop.now())];
+    const deadline = loop.now() + 20e6;
+    early.arm(deadline - 15e6);
+    loop.turn(false);
+    early.cancel();
+    late.arm(deadline);
+    while (fired === 0) loop.turn();
+    assert(fired >= deadline);
+  }),
+);
+
+Deno.test(
+  "a timer that is set for earlier than the one that is waited for fires before it",
+  withLoop((loop) => {
+    const order: string[] = [];
+    const [early, late] = ["early", "late"].map((name) => loop.timer(() => order.push(name)));
+    late.arm(loop.now() + 20e6);
+    loop.turn(false);
+    early.arm(loop.now() + 1e6);
+    while (order.length < 2) loop.turn();
+    assertEquals(order, ["early", "late"]);
+  }),
+);
+
+Deno.test(
+  "what is put off until the loop waits is done in each turn, and when it is asked for",
+  withLoop((loop) => {
+    let gathered = 0;
+    const hook = loop.beforeWaiting(() => gathered > 0 && gathered-- > 0);
+    gathered = 2;
+    assert(loop.turn(), "a turn in which something was handed on waits for nothing");
+    assertEquals(gathered, 1);
+    assert(loop.handOn());
+    assert(!loop.handOn());
+    hook.cancel();
+    gathered = 1;
+    assert(!loop.turn(false));
+  }),
+);
+
+Deno.test(
   "a deadline that is no moment is refused",
   withLoop((loop) => {
     assertThrows(() => loop.timer(() => {}).arm(NaN), RangeError);
