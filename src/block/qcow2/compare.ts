@@ -29,7 +29,7 @@ export type ClusterVisitor = (
  * Refcounts of zero that nothing refers to are passed over quickly: an image of a few megabytes can have billions of them.
  */
 export function* compareRefcounts(inspection: Inspection, visit: ClusterVisitor): Coroutine<void> {
-  const { file, counts, stored, options } = inspection;
+  const { file, counts, stored, effort, options } = inspection;
   const comparison = new Comparison(inspection, visit);
   const pages = counts.pages();
   const pagesPerBlock = stored.perBlock / PAGE_CLUSTERS;
@@ -47,8 +47,13 @@ export function* compareRefcounts(inspection: Inspection, visit: ClusterVisitor)
     const known = stored.peek(index);
     const block = known === undefined ? yield* stored.block(index) : known;
     comparison.enter(index, block);
-    if (block === null) comparison.comparePages(pages, first, next);
-    else if (comparison.compareAll(pages, first)) yield* writeBytes(file, stored.entry(index).offset, block);
+    if (block === null) {
+      // A repair would have to make it.
+      effort.spendTable(0);
+      comparison.comparePages(pages, first, next);
+    } else if (comparison.compareAll(pages, first)) {
+      yield* writeBytes(file, stored.entry(index).offset, block);
+    }
   }
 }
 

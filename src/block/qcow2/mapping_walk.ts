@@ -129,7 +129,7 @@ export function* walkMapping(
         if (entry.offset % clusterSize !== 0) continue;
         const times = tables.take(entry.offset / clusterSize);
         if (times === 0) continue;
-        effort.spend(clusterSize / 8);
+        effort.spendTable(clusterSize / 8);
         yield* visitor.table(yield* readL2(file, entry, at / 8 + entry.index, times, clusterSize));
       }
     }

@@ -38,6 +38,9 @@ export class StoredRefcounts {
   readonly #table: DataView;
   readonly #cache = new Map<number, Uint8Array>();
   readonly #cached: number;
+  /** The blocks in the cache, in a ring: a `Map` takes ever longer to find its oldest key as keys are deleted. */
+  readonly #order: number[] = [];
+  #oldest = 0;
   /** Indices of blocks that are where an earlier one is already. */
   readonly #repeated: ReadonlySet<number>;
 
@@ -112,9 +115,15 @@ export class StoredRefcounts {
   *block(block: number): Coroutine<Uint8Array | null> {
     const known = this.peek(block);
     if (known !== undefined) return known;
-    this.effort.spend(this.clusterSize / 8);
+    this.effort.spendTable(this.clusterSize / 8);
     const bytes = yield* readBytes(this.#file, this.entry(block).offset, this.clusterSize);
-    if (this.#cache.size >= this.#cached) this.#cache.delete(this.#cache.keys().next().value!);
+    const { length } = this.#order;
+    if (length < this.#cached) this.#order.push(block);
+    else {
+      this.#cache.delete(this.#order[this.#oldest]);
+      this.#order[this.#oldest] = block;
+      this.#oldest = (this.#oldest + 1) % length;
+    }
     this.#cache.set(block, bytes);
     return bytes;
   }

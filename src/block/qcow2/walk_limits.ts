@@ -29,6 +29,9 @@ export const OFFLINE_LIMITS: WalkLimits = { memory: 4 * GIB, entries: Infinity }
  */
 export const OPENING_LIMITS: WalkLimits = { memory: 0.5 * GIB, entries: 64 * 2 ** 20 };
 
+/** What a table costs beside its entries, in entries: a read takes that much longer than a look at one. */
+const TABLE_COST = 256;
+
 /** Thrown when an image takes more than the limits. */
 export class TooLargeError extends Error {
   override readonly name = "TooLargeError";
@@ -49,6 +52,11 @@ export class Effort {
   /** Ends all limits: what has been begun with an image has to come to its end. */
   lift(): void {
     this.#limits = { memory: Infinity, entries: Infinity };
+  }
+
+  /** Adds a table that is going to be read, or made, with so many entries. @throws {TooLargeError} when that is too much. */
+  spendTable(entries: number): void {
+    this.spend(TABLE_COST + entries);
   }
 
   /** Adds entries that are going to be looked at. @throws {TooLargeError} when they are too many. */

@@ -48,7 +48,9 @@ Deno.test("a check is spent on each entry of a table, and each refcount of a pag
   const within = (entries: number) =>
     now(checkQcow2(file, { effort: new Effort(file.name, { memory: Infinity, entries }) }));
   assertThrows(() => within(references), TooLargeError);
-  within(references * (1 + 32) + 2000);
+  // Here, each is in a page and a refcount block of its own, and a table counts for 256 entries more than it has.
+  assertThrows(() => within(references * (1 + 32 + 256)), TooLargeError);
+  within(references * (1 + 32 + 256) + 10_000);
 });
 
 Deno.test("refcounts that do not fit in a refcount table are not built anew, and nothing is changed", () => {
