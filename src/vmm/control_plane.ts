@@ -170,6 +170,7 @@ export class ControlPlane {
   /** Tells clients of what has happened, and those who wait that it has. */
   #look(): void {
     const { control, events } = this.#machine;
+    events.listen();
     // Before the news are taken, so that they tell of the state that this is about.
     const { settled } = control;
     const { guestResets, hostResets, turns, end } = events.take();

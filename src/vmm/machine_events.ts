@@ -72,9 +72,16 @@ export class MachineEvents {
     Atomics.wait(this.#words, Word.FAREWELL, 0, FAREWELL_TIMEOUT);
   }
 
+  /**
+   * For the control thread, before it looks at anything: whatever happens from now on makes the eventfd ready again. After a look at the run
+   * state it would be too late, since a change in between would go unseen.
+   */
+  listen(): void {
+    drainEventFd(this.#eventFd);
+  }
+
   /** For the control thread: what has happened since the last call. */
   take(): MachineNews {
-    drainEventFd(this.#eventFd);
     const end = CAUSES[Atomics.load(this.#words, Word.END)];
     return {
       guestResets: Atomics.exchange(this.#words, Word.GUEST_RESETS, 0),

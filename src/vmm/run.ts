@@ -183,6 +183,8 @@ class Leader {
       if (stopped) this.#time.stop();
     });
     control.endReset();
+    // Whoever hears of the reset finds the state that follows it.
+    if (stopped) control.enter("prelaunch");
     events.noteReset(cause);
   }
 
