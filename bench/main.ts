@@ -14,7 +14,7 @@ import { describeHost } from "./host.ts";
 import { forget, type Format, type Image, makeImages, remember } from "./images.ts";
 import { allPlacements, type Placement } from "./placement.ts";
 import { allRows, type Row, rowLabels, subjectsOf } from "./plan.ts";
-import { markdownTable, replaceResults } from "./report.ts";
+import { markdownTable, replaceResults, wrap } from "./report.ts";
 import { Results } from "./results.ts";
 import { Session, type Subject } from "./session.ts";
 import { warmUp } from "./workloads.ts";
@@ -165,12 +165,10 @@ function report(results: Results, options: Options): void {
   const host = describeHost(IMAGE_FOLDER);
   const how = `Medians of ${options.runs} runs of ${options.seconds} s (lowest–highest), images of ` +
     `${options.size / 1024 / 1024} MiB.`;
+  const text = `${wrap(`${host} ${how}`)}\n\n${markdownTable(lines)}`;
   if (options.json) console.log(JSON.stringify({ host, runs: options.runs, seconds: options.seconds, lines }, null, 2));
-  else console.log(`${host}\n${how}\n\n${markdownTable(lines)}`);
-  if (options.writeDocs) {
-    const document = Deno.readTextFileSync(DOCUMENT);
-    Deno.writeTextFileSync(DOCUMENT, replaceResults(document, `${host}\n${how}\n\n${markdownTable(lines)}`));
-  }
+  else console.log(text);
+  if (options.writeDocs) Deno.writeTextFileSync(DOCUMENT, replaceResults(Deno.readTextFileSync(DOCUMENT), text));
   for (const failure of results.failures) console.error(`not measured: ${failure}`);
 }
 

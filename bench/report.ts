@@ -62,6 +62,18 @@ export function markdownTable(lines: readonly Line[]): string {
   return [head, rule, ...body].map((row) => `| ${row.join(" | ")} |`).join("\n");
 }
 
+/** Breaks text into lines as `deno fmt` does in a document, so that what is written there passes its check. */
+export function wrap(text: string, width = 120): string {
+  const [first, ...words] = text.split(/\s+/);
+  const lines = [first];
+  for (const word of words) {
+    const line = `${lines.at(-1)} ${word}`;
+    if (line.length <= width) lines[lines.length - 1] = line;
+    else lines.push(word);
+  }
+  return lines.join("\n");
+}
+
 /** Puts `text` between the markers of a document. @throws {Error} when it has none. */
 export function replaceResults(document: string, text: string): string {
   const [begin, end] = [document.indexOf(BEGIN), document.indexOf(END)];

@@ -1,7 +1,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { parseCpuList, placementsOn } from "../../bench/placement.ts";
 import { allRows, subjectsOf } from "../../bench/plan.ts";
-import { markdownTable, replaceResults } from "../../bench/report.ts";
+import { markdownTable, replaceResults, wrap } from "../../bench/report.ts";
 import { Results } from "../../bench/results.ts";
 import { DISK_WORKLOADS, LINK_WORKLOAD } from "../../bench/workloads.ts";
 
@@ -71,4 +71,10 @@ Deno.test("driver and device process share a CPU, or each have their own, where 
 
 Deno.test("CPU lists are read as the kernel writes them", () => {
   assertEquals(parseCpuList("0-2,5,8-9"), [0, 1, 2, 5, 8, 9]);
+});
+
+Deno.test("text is broken where the next word would not fit, and nowhere else", () => {
+  assertEquals(wrap("one two\nthree four", 9), "one two\nthree\nfour");
+  assertEquals(wrap("one-two-three four", 9), "one-two-three\nfour");
+  assertEquals(wrap("one two", 7), "one two");
 });
