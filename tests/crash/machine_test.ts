@@ -68,18 +68,11 @@ function startMachine(stage: Stage, image: CrashImage, run: WriterRun, whole: bo
     return { vmm: stage.start({ name: "VMM", command }), device: undefined };
   }
   const [near, far] = stage.link();
+  const adapter = ["-machine", "remote", "-device", "lsi53c895a,id=lsi0", ...driveOptions(image)];
   const object = ["-object", `remote-object,id=r0,devid=lsi0,fd=${GIVEN_FD}`];
   const device = stage.start({
     name: "device process",
-    command: [
-      ...selfCommand(),
-      "-machine",
-      "remote",
-      "-device",
-      "lsi53c895a,id=lsi0",
-      ...driveOptions(image),
-      ...object,
-    ],
+    command: [...selfCommand(), ...adapter, ...object],
     given: far,
   });
   const vmm = stage.start({ name: "VMM", command: guestCommand(kernel, GIVEN_DEVICE), given: near });
@@ -125,9 +118,10 @@ class Victim {
 
   /** Starts a machine, has its guest write, and kills what is to be killed. */
   kill(target: Target): void {
-    const leaked = hasLeaks(this.#image);
     const atStart = (target === "machine" || target === "both") && happens(0.2);
-    this.#run(target === "machine", ({ vmm, device }) => {
+    // A device process that ends by itself closes the image in good order.
+    const setup = { whole: target === "machine", closes: target === "VMM" };
+    this.#run(setup, ({ vmm, device }) => {
       if (!atStart) vmm.waitFor(WRITER_READY);
       const targets = { machine: [vmm], both: [vmm, device!], VMM: [vmm], "device process": [device!] }[target];
       killing(this.#killer, targets, LONGEST, () => targets.forEach(assertKilled));
@@ -137,13 +131,11 @@ class Victim {
         assertEquals(vmm.wait(), { code: 0 });
       }
     });
-    // A device process that ended by itself has closed the image in good order.
-    if (target === "VMM" && !leaked) assertEquals(hasLeaks(this.#image), false, "there are leaks");
   }
 
   /** Starts a machine that ends in good order, after which nothing at all may be wrong. */
   end(): void {
-    this.#run(true, ({ vmm }) => {
+    this.#run({ whole: true, closes: true }, ({ vmm }) => {
       vmm.waitFor(WRITER_READY);
       vmm.waitFor("flushed ");
       vmm.send("x");
@@ -154,16 +146,23 @@ class Victim {
     checkBystanders(this.#image, this.#folder);
   }
 
-  /** Runs a machine to its end, one way or another, and looks at what it left. */
-  #run(whole: boolean, body: (machine: Machine) => void): void {
+  /**
+   * Runs a machine to its end, one way or another, and looks at what it left.
+   *
+   * @param whole Whether the VMM starts the device process.
+   * @param closes Whether the device process closes the image, after which there may be no leaks that were not there before.
+   */
+  #run({ whole, closes }: { whole: boolean; closes: boolean }, body: (machine: Machine) => void): void {
     const { sectors, nextValue } = this.#journal;
     const run: WriterRun = { firstId: nextValue, seed: Math.floor(Math.random() * 2 ** 32), sectors };
+    const leaked = hasLeaks(this.#image);
     let said = "";
     onStage((stage) => {
       const machine = startMachine(stage, this.#image, run, whole);
       body(machine);
       said = machine.vmm.console;
     })();
+    if (closes && !leaked) assertEquals(hasLeaks(this.#image), false, "clusters have leaked");
     examine(this.#image);
     const content = contentByQemu(this.#image, this.#folder);
     recordRun(this.#journal, run, said, content);
