@@ -10,16 +10,9 @@
  */
 import type { Clock, Timer } from "./device/pci_device.ts";
 import { monotonicNow } from "./ffi/clock.ts";
-import { armTimerFd, createTimerFd, EDGE_TRIGGERED, Epoll, Ready } from "./ffi/event.ts";
+import { armTimerFd, createTimerFd, EDGE_TRIGGERED, Ready } from "./ffi/event.ts";
 import { closeFd } from "./ffi/file.ts";
-
-/** A descriptor that the loop watches. */
-export interface Watch {
-  /** Changes what it is watched for ({@linkcode Ready} bits). */
-  modify(events: number): void;
-  /** Stops watching; the descriptor stays open. To be called before it is closed. Calling it again does nothing. */
-  cancel(): void;
-}
+import { type Watch, Watches } from "./watches.ts";
 
 /** Work that is done in every turn. */
 export interface Hook {
@@ -29,16 +22,13 @@ export interface Hook {
 
 /** Watches descriptors and runs timers on CLOCK_MONOTONIC, on one thread. */
 export class EventLoop implements Clock {
-  readonly #epoll = new Epoll();
+  readonly #watches = new Watches();
   readonly #timerFd = createTimerFd();
-  readonly #handlers = new Map<number, (events: number) => void>();
   readonly #armed = new Set<LoopTimer>();
   readonly #hooks = new Set<{ readonly work: () => boolean }>();
   /** What the timerfd is set to, if it has not fired yet. */
   #alarm = Infinity;
   #closed = false;
-  // Made once: a closure for every turn would be garbage for every message.
-  readonly #dispatch = (fd: number, events: number) => this.#handlers.get(fd)?.(events);
 
   constructor() {
     this.watch(this.#timerFd, Ready.IN | EDGE_TRIGGERED, () => {
@@ -54,26 +44,9 @@ export class EventLoop implements Clock {
     return new LoopTimer(this.#armed, callback);
   }
 
-  /**
-   * Calls `ready` in each turn in which one of `events` ({@linkcode Ready} bits), an error or a hang-up is there. It is
-   * to do a bounded amount of work without waiting, and to cope with a call for nothing: an event may outlive the
-   * descriptor that it was for.
-   *
-   * @throws {SyscallError} when the descriptor cannot be watched.
-   */
+  /** Calls `ready` in each turn in which the descriptor is. See {@linkcode Watches.watch}. */
   watch(fd: number, events: number, ready: (events: number) => void): Watch {
-    this.#epoll.add(fd, events);
-    this.#handlers.set(fd, ready);
-    let watched = true;
-    return {
-      modify: (events) => this.#epoll.modify(fd, events),
-      cancel: () => {
-        if (!watched) return;
-        watched = false;
-        this.#handlers.delete(fd);
-        this.#epoll.remove(fd);
-      },
-    };
+    return this.#watches.watch(fd, events, ready);
   }
 
   /**
@@ -108,7 +81,7 @@ export class EventLoop implements Clock {
   turn(wait = true): boolean {
     const busy = this.handOn();
     const timeout = this.#prepareToWait();
-    const ready = this.#epoll.wait(wait && !busy ? timeout : 0, this.#dispatch);
+    const ready = this.#watches.wait(wait && !busy ? timeout : 0);
     return this.#armed.size > 0 && this.#fireTimers() || ready > 0 || busy;
   }
 
@@ -116,7 +89,7 @@ export class EventLoop implements Clock {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#epoll.close();
+    this.#watches.close();
     closeFd(this.#timerFd);
   }
 

@@ -3,7 +3,8 @@
  *
  * @module
  */
-import type { EventLoop, Hook, Watch } from "../event_loop.ts";
+import type { EventLoop, Hook } from "../event_loop.ts";
+import type { Watch } from "../watches.ts";
 import type { Timer } from "../device/pci_device.ts";
 import { FileOperation } from "../ffi/blocking_io.ts";
 import { createEventFd, EDGE_TRIGGERED, Ready } from "../ffi/event.ts";

@@ -4,7 +4,8 @@
  * @module
  */
 import type { Timer } from "../device/pci_device.ts";
-import type { EventLoop, Watch } from "../event_loop.ts";
+import type { EventLoop } from "../event_loop.ts";
+import type { Watch } from "../watches.ts";
 import { createEventFd, EDGE_TRIGGERED, Ready } from "../ffi/event.ts";
 import { Errno } from "../ffi/errno.ts";
 import { closeFd } from "../ffi/file.ts";

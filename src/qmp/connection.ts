@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Watch } from "../event_loop.ts";
+import type { Watch } from "../watches.ts";
 import { errorChain } from "../error_chain.ts";
 import { Errno, SyscallError } from "../ffi/errno.ts";
 import { Ready } from "../ffi/event.ts";

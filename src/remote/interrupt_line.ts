@@ -13,7 +13,8 @@ import { createEventFd, EDGE_TRIGGERED, isReady, Ready, signalEventFd } from "..
 import { closeFd, fileStatus, setNonblocking } from "../ffi/file.ts";
 import { closeAll } from "../ffi/socket.ts";
 import { LinkError } from "../link/link_error.ts";
-import type { EventLoop, Watch } from "../event_loop.ts";
+import type { EventLoop } from "../event_loop.ts";
+import type { Watch } from "../watches.ts";
 
 /** The descriptors that SET_IRQFD brought. */
 interface Wiring {

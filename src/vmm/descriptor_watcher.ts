@@ -7,38 +7,19 @@
  *
  * @module
  */
-import type { Watch } from "../event_loop.ts";
-import { Epoll } from "../ffi/event.ts";
+import { type Watch, Watches } from "../watches.ts";
 
 /** Watches descriptors. */
 export class DescriptorWatcher {
-  readonly #epoll = new Epoll();
-  readonly #handlers = new Map<number, (events: number) => void>();
+  readonly #watches = new Watches();
 
-  /**
-   * Calls `ready` whenever one of `events` (`Ready` bits), an error or a hang-up is there. It is to do a bounded amount of work
-   * without waiting, and to cope with a call for nothing: an event may outlive the descriptor that it was for.
-   *
-   * @throws {SyscallError} when the descriptor cannot be watched.
-   */
+  /** Calls `ready` whenever the descriptor is. See {@linkcode Watches.watch}. */
   watch(fd: number, events: number, ready: (events: number) => void): Watch {
-    this.#epoll.add(fd, events);
-    this.#handlers.set(fd, ready);
-    let watched = true;
-    return {
-      modify: (events) => this.#epoll.modify(fd, events),
-      cancel: () => {
-        if (!watched) return;
-        watched = false;
-        this.#handlers.delete(fd);
-        this.#epoll.remove(fd);
-      },
-    };
+    return this.#watches.watch(fd, events, ready);
   }
 
   /** Serves what is watched, now and later, for as long as the thread lives. */
   async run(): Promise<never> {
-    const dispatch = (fd: number, events: number) => this.#handlers.get(fd)?.(events);
-    for (;;) await this.#epoll.waitElsewhere(dispatch);
+    for (;;) await this.#watches.waitElsewhere();
   }
 }

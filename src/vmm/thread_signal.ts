@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { Watch } from "../event_loop.ts";
+import type { Watch } from "../watches.ts";
 import { drainEventFd, Ready, signalEventFd } from "../ffi/event.ts";
 
 /** Words of the shared memory. */
