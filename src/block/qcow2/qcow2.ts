@@ -77,19 +77,32 @@ class Qcow2Image implements BlockDevice {
 
   /** Reads what lies in one piece in the file, if the tables for it are in memory. @returns whether that was so. */
   #readPlain(hold: RangeHold, offset: number, into: Uint8Array, done: BlockCompletion): boolean {
-    const { state, mapping } = this.#engine;
+    const host = this.#plainPlace(offset, into.length, false);
+    if (host === undefined) return false;
+    const { state } = this.#engine;
+    state.dataFile.read(host, into, (error) => {
+      state.ranges.release(hold);
+      done(error === undefined ? undefined : this.#failure("read", offset, into.length, error));
+    });
+    return true;
+  }
+
+  /**
+   * Where the data of a range lie in one piece, as far as tables in memory tell.
+   *
+   * @param overwrite Whether only a place will do that nothing else has a share in.
+   */
+  #plainPlace(offset: number, length: number, overwrite: boolean): number | undefined {
+    const { mapping } = this.#engine;
     try {
       const table = mapping.tableInMemory(offset);
-      if (table === undefined) return false;
-      const { kind, length, host } = mapping.find(table, offset, into.length);
-      if (kind !== Kind.DATA || length !== into.length) return false;
-      state.dataFile.read(host, into, (error) => {
-        state.ranges.release(hold);
-        done(error === undefined ? undefined : this.#failure("read", offset, into.length, error));
-      });
-      return true;
+      if (table === undefined) return undefined;
+      const { kind, length: found, host, copied } = mapping.find(table, offset, length);
+      if (kind !== Kind.DATA || found !== length) return undefined;
+      return !overwrite || (copied && isKnownUnshared(this.#engine, host, length)) ? host : undefined;
     } catch (error) {
-      if (error instanceof CorruptImageError) return false;
+      // It is found, and said, again where corruption is dealt with.
+      if (error instanceof CorruptImageError) return undefined;
       throw error;
     }
   }
@@ -107,23 +120,14 @@ class Qcow2Image implements BlockDevice {
 
   /** Overwrites what lies in one piece in the file, if the tables for it are in memory. @returns whether that was so. */
   #writePlain(hold: RangeHold, offset: number, from: Uint8Array, done: BlockCompletion): boolean {
-    const { state, mapping } = this.#engine;
-    try {
-      const table = mapping.tableInMemory(offset);
-      if (table === undefined) return false;
-      const { kind, length, host, copied } = mapping.find(table, offset, from.length);
-      if (kind !== Kind.DATA || length !== from.length || !copied) return false;
-      if (!isKnownUnshared(this.#engine, host, length)) return false;
-      state.dataFile.write(host, from, (error) => {
-        state.ranges.release(hold);
-        done(error === undefined ? undefined : this.#failure("write", offset, from.length, error));
-      });
-      return true;
-    } catch (error) {
-      // It is found, and said, again where corruption is dealt with.
-      if (error instanceof CorruptImageError) return false;
-      throw error;
-    }
+    const host = this.#plainPlace(offset, from.length, true);
+    if (host === undefined) return false;
+    const { state } = this.#engine;
+    state.dataFile.write(host, from, (error) => {
+      state.ranges.release(hold);
+      done(error === undefined ? undefined : this.#failure("write", offset, from.length, error));
+    });
+    return true;
   }
 
   writeCompressed(offset: number, from: Uint8Array, done: BlockCompletion): void {
