@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { isEqual } from "../../block/zeroes.ts";
 import { type BlockRange, blockRange } from "./cdb.ts";
 import { access, type DiskModel, flush } from "./disk_model.ts";
 import { invalidCdbField, SenseCode } from "./sense.ts";
@@ -63,7 +64,7 @@ export function verify(disk: DiskModel, task: Task): Steps<Outcome> | Outcome {
 function* verifyBlocks(disk: DiskModel, task: Task, range: BlockRange, check: number): Steps<Outcome> {
   const unflushed = disk.drive.writeCache && !disk.drive.readOnly ? yield* flush(disk) : undefined;
   if (unflushed !== undefined) return unflushed;
-  if (check === ByteCheck.DATA_OUT) return yield* verifyData(disk, task, range);
+  if (check === ByteCheck.DATA_OUT) return yield* verifyData(disk, task, range, false);
   if (check === ByteCheck.ONE_BLOCK) return yield* verifyBlock(disk, task, range);
   return yield* verifyMedium(disk, range);
 }
@@ -79,15 +80,19 @@ function* verifyMedium(disk: DiskModel, range: BlockRange): Steps<Outcome> {
   });
 }
 
-/** Compares the range with as many blocks from the initiator. Each half of the buffer holds one side. */
-function* verifyData(disk: DiskModel, task: Task, range: BlockRange): Steps<Outcome> {
+/**
+ * Compares the range with as many blocks from the initiator, which are written to stable storage before, if asked for. Each half of the
+ * buffer holds one side.
+ */
+function* verifyData(disk: DiskModel, task: Task, range: BlockRange, write: boolean): Steps<Outcome> {
   const length = range.blocks * disk.blockSize;
   task.expect("out", length);
   return yield* withBuffer(disk, 2 * length, function* (buffer) {
     const half = buffer.length / 2;
     for (const part of parts(disk, range, buffer.subarray(0, half))) {
       yield part.chunk;
-      const failure = yield* comparePart(disk, part, buffer.subarray(half));
+      const unwritten = write ? yield* writePart(disk, part, true) : undefined;
+      const failure = unwritten ?? (yield* comparePart(disk, part, buffer.subarray(half)));
       if (failure !== undefined) return failure;
     }
     return undefined;
@@ -99,7 +104,7 @@ function* comparePart(disk: DiskModel, part: Part, scratch: Uint8Array): Steps<O
   const onMedium = scratch.subarray(0, part.chunk.length);
   const failure = yield* readPart(disk, part, onMedium);
   if (failure !== undefined) return failure;
-  return equalBytes(part.chunk, onMedium) ? undefined : SenseCode.MISCOMPARE_DURING_VERIFY;
+  return isEqual(part.chunk, onMedium) ? undefined : SenseCode.MISCOMPARE_DURING_VERIFY;
 }
 
 /** Compares every block of the range with the same one from the initiator. */
@@ -110,7 +115,7 @@ function* verifyBlock(disk: DiskModel, task: Task, range: BlockRange): Steps<Out
       const failure = yield* readPart(disk, part, part.chunk);
       if (failure !== undefined) return failure;
       for (let at = 0; at < part.chunk.length; at += disk.blockSize) {
-        if (!equalBytes(part.chunk.subarray(at, at + disk.blockSize), expected)) {
+        if (!isEqual(part.chunk.subarray(at, at + disk.blockSize), expected)) {
           return SenseCode.MISCOMPARE_DURING_VERIFY;
         }
       }
@@ -126,28 +131,6 @@ export function writeAndVerify(disk: DiskModel, task: Task): Steps<Outcome> | Ou
   if (check > ByteCheck.DATA_OUT) return invalidCdbField(1, 2);
   const refusal = checkTransfer(disk, task.cdb, range);
   if (refusal !== undefined || range.blocks === 0) return refusal;
-  return writeAndCompare(disk, task, range);
-}
-
-/** Writes to stable storage and reads back. Comparing, which only BYTCHK asks for, costs nothing beside the read. */
-function* writeAndCompare(disk: DiskModel, task: Task, range: BlockRange): Steps<Outcome> {
-  const length = range.blocks * disk.blockSize;
-  task.expect("out", length);
-  return yield* withBuffer(disk, 2 * length, function* (buffer) {
-    const half = buffer.length / 2;
-    for (const part of parts(disk, range, buffer.subarray(0, half))) {
-      yield part.chunk;
-      const failure = (yield* writePart(disk, part, true)) ?? (yield* comparePart(disk, part, buffer.subarray(half)));
-      if (failure !== undefined) return failure;
-    }
-    return undefined;
-  });
-}
-
-/** Byte equality, by words: both are whole blocks of 512 bytes and more, at aligned offsets of their buffers. */
-function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
-  const left = new Int32Array(a.buffer, a.byteOffset, a.length >> 2);
-  const right = new Int32Array(b.buffer, b.byteOffset, b.length >> 2);
-  for (let i = 0; i < left.length; i++) if (left[i] !== right[i]) return false;
-  return true;
+  // Comparing, which only BYTCHK asks for, costs nothing beside the read.
+  return verifyData(disk, task, range, true);
 }
