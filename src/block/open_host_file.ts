@@ -200,7 +200,8 @@ function switchDirectIo(fd: number, name: string, direct: boolean): void {
 /** Files that this process reads without a lock, by identity, and how often: it must not write to one of them. */
 const unlocked = new Map<string, number>();
 
-function identityOf(fd: number): string {
+/** What tells an open file from all others. The nodes of one block device are one. */
+export function identityOf(fd: number): string {
   const { mode, device, inode, deviceNumber } = fileStatus(fd);
   return (mode & FileType.MASK) === FileType.BLOCK_DEVICE ? `device ${deviceNumber}` : `${device}:${inode}`;
 }

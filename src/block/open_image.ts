@@ -4,13 +4,13 @@
  * @module
  */
 import type { EventLoop } from "../event_loop.ts";
-import { closeFd, fileStatus, openFile, OpenFlags } from "../ffi/file.ts";
+import { closeFd, openFile, OpenFlags } from "../ffi/file.ts";
 import { type AioMode, CACHE_POLICIES, type CacheMode, type ImageFormat } from "../options/storage.ts";
 import type { BlockDevice } from "./block_device.ts";
 import { type Coroutine, runToEnd, waitFor } from "./coroutine.ts";
 import type { HostFile } from "./host_file.ts";
 import { folderOf, resolveImageName, showName } from "./image_names.ts";
-import { openHostFile } from "./open_host_file.ts";
+import { identityOf, openHostFile } from "./open_host_file.ts";
 import { probeFormat } from "./probe.ts";
 import { guardProbedRaw } from "./probed_raw.ts";
 import { createQcow2 } from "./qcow2/create.ts";
@@ -106,8 +106,7 @@ function identify(path: string): string | undefined {
   let fd: number | undefined;
   try {
     fd = openFile(path, OpenFlags.O_PATH);
-    const { device, inode } = fileStatus(fd);
-    return `${device}:${inode}`;
+    return identityOf(fd);
   } catch {
     return undefined;
   } finally {
