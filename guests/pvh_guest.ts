@@ -10,12 +10,19 @@
 import { assemble, type AssembleOptions } from "./assembler/mod.ts";
 import pci from "./lib/pci.asm" with { type: "text" };
 import cpu from "./lib/cpu.asm" with { type: "text" };
+import lsi53c895a from "./lib/lsi53c895a.asm" with { type: "text" };
 import power from "./lib/power.asm" with { type: "text" };
 import serial from "./lib/serial.asm" with { type: "text" };
 import { buildPvhElf } from "./pvh_elf.ts";
 
 /** The shared routines that guests include. */
-const LIBRARY = { "cpu.asm": cpu, "pci.asm": pci, "power.asm": power, "serial.asm": serial };
+const LIBRARY = {
+  "cpu.asm": cpu,
+  "lsi53c895a.asm": lsi53c895a,
+  "pci.asm": pci,
+  "power.asm": power,
+  "serial.asm": serial,
+};
 
 /** Where all PVH guests of the project are loaded: the start of extended memory. */
 const LOAD_ADDRESS = 0x10_0000;

@@ -1,31 +1,11 @@
 ; The driver: starts SCRIPTS, waits for their interrupt, and makes sense of what it says.
-;
-; LSI53C895A technical manual, chapter 4 (operating registers). Offsets are those in memory space.
 
-LSI53C895A_ID   equ 0x00121000          ; device 0012, vendor 1000
+%include "lsi53c895a.asm"
 
-SCID            equ 0x04
-DSTAT           equ 0x0c
-DSA             equ 0x10
-ISTAT0          equ 0x14
-DSP             equ 0x2c                ; a write of its last byte starts SCRIPTS
-DSPS            equ 0x30
-DIEN            equ 0x39
-SIEN0           equ 0x40
-SIEN1           equ 0x41
-SIST0           equ 0x42
-SIST1           equ 0x43
-STIME0          equ 0x48
-RESPID0         equ 0x4a
-
-ISTAT_RESET     equ 0x40
-ISTAT_SIP       equ 0x02                ; SCSI interrupt pending: SIST0 and SIST1 say which
-ISTAT_DIP       equ 0x01                ; DMA interrupt pending: DSTAT says which
 DSTAT_SIR       equ 0x04                ; SCRIPTS reached an INT instruction
 DIEN_ALL        equ 0x75                ; master data parity, bus fault, aborted, SIR, illegal instruction
 SIEN0_ERRORS    equ 0x8f                ; phase mismatch, gross error, unexpected disconnect, reset, parity
 SIEN1_STO       equ 0x04                ; selection time-out
-SCID_ID7        equ 0x47                ; answers reselection, as initiator 7
 STIME_200MS     equ 0x0c
 
 DISK_VECTOR     equ 0x40

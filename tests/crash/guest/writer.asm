@@ -14,21 +14,7 @@ org 0x100000
 %include "pci.asm"
 %include "power.asm"
 %include "scripts.asm"
-
-LSI53C895A_ID   equ 0x00121000          ; device 0012, vendor 1000
-
-; Operating registers (LSI53C895A technical manual, chapter 4)
-SCID            equ 0x04
-DSTAT           equ 0x0c
-DSA             equ 0x10
-ISTAT0          equ 0x14
-DSP             equ 0x2c                ; a write of its last byte starts SCRIPTS
-DSPS            equ 0x30
-ISTAT_RESET     equ 0x40
-ISTAT_SIP       equ 0x02
-ISTAT_DIP       equ 0x01
-SCID_ID7        equ 0x47
-RESPID0         equ 0x4a
+%include "lsi53c895a.asm"
 
 NO_DEVICE       equ 0xff                ; what a device that has gone reads as
 STATUS_GOOD     equ 0x00
