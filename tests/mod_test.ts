@@ -7,6 +7,7 @@ import { PciCommand, PciConfig } from "../src/device/config_space.ts";
 import { closeInterruptFds } from "../src/proxy/interrupt.ts";
 import { connectProxy, PciProxy } from "../src/proxy/pci_proxy.ts";
 import { RecordingMachine } from "./proxy/support/fake_peer.ts";
+import { childEnvironment } from "./support/child.ts";
 import { leakingNothing } from "./support/leaks.ts";
 
 const MODULE = new URL("../mod.ts", import.meta.url);
@@ -26,12 +27,9 @@ function writeExample(folder: string): string {
 
 /** Runs the example as a device process. @param link What it has as descriptor 3. */
 function start(path: string, link: number): ChildProcess {
-  const kept = ["HOME", "DENO_DIR"].flatMap((name) =>
-    Deno.env.get(name) === undefined ? [] : [[name, Deno.env.get(name)!]]
-  );
   return spawn({
     command: [Deno.execPath(), "run", "--quiet", "--no-prompt", "--check", `--config=${CONFIG}`, "--allow-ffi", path],
-    env: { ...Object.fromEntries(kept), DENO_NO_UPDATE_CHECK: "1" },
+    env: childEnvironment(),
     descriptors: new Map([[3, link]]),
   });
 }

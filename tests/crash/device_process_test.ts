@@ -11,16 +11,17 @@ import { LinkError } from "../../src/link/link_error.ts";
 import { DeviceProcess, type Ending } from "../support/lsi_driver/device_process.ts";
 import type { LsiDriver } from "../support/lsi_driver/lsi_driver.ts";
 import { execute, read10 } from "../support/lsi_driver/scsi_disk.ts";
-import { leakingNothing, workersEnded } from "../support/leaks.ts";
+import { leakingNothing } from "../support/leaks.ts";
 import { SOURCE } from "../support/machines.ts";
-import { program, testNeeding } from "../support/requirements.ts";
+import { QEMU_IMG } from "../support/requirements.ts";
 import { delay, happens, pick } from "./chance.ts";
 import { examine, requireNoErrors, verify, verifyByQemu } from "./examination.ts";
-import { checkBystanders, type CrashImage, createImage, DISK_SIZE, type ImageKind } from "./images.ts";
-import { Journal } from "./journal.ts";
-import { Killer } from "./killer.ts";
+import { checkBystanders, type CrashImage, DISK_SIZE } from "./images.ts";
+import type { Journal } from "./journal.ts";
+import type { Killer } from "./killer.ts";
 import { DRIVER_KILLS, DRIVER_KINDS } from "./kills.ts";
 import { SECTOR } from "./sector.ts";
+import { type Scene, testCrashes, type Victim } from "./torment.ts";
 import { Writer } from "./writer.ts";
 
 const MIB = 1024 * 1024;
@@ -64,22 +65,28 @@ function requireKilled({ status, errors }: Ending, orCode?: number): void {
   throw new Error(`The device process ended by itself with ${JSON.stringify(status)}: ${errors}`);
 }
 
-/** What becomes of one image. */
-class Victim {
+/** An image whose device process is killed. */
+class DrivenImage implements Victim {
   readonly #image: CrashImage;
   readonly #folder: string;
   readonly #killer: Killer;
   readonly #journal: Journal;
 
-  constructor(image: CrashImage, folder: string, killer: Killer) {
+  constructor({ image, folder, killer, journal }: Scene) {
     this.#image = image;
     this.#folder = folder;
     this.#killer = killer;
-    this.#journal = new Journal(image.initial);
+    this.#journal = journal;
+  }
+
+  kill(): void {
+    this.#kill(pick(["writing", "writing", "writing", "writing", "starting", "closing"]));
+    examine(this.#image);
+    if (happens(0.3)) verifyByQemu(this.#image, this.#folder, this.#journal);
   }
 
   /** Starts a process, has a guest write, and kills it. */
-  kill(moment: Moment): void {
+  #kill(moment: Moment): void {
     const { drive, discards } = randomDrive(this.#image);
     const process = new DeviceProcess({ half: SOURCE, drive });
     // The killer's own descriptor: what it signals is this process, even when that has been reaped.
@@ -102,13 +109,6 @@ class Victim {
     }
   }
 
-  /** What QEMU makes of the image after a crash. */
-  examine(): void {
-    examine(this.#image);
-    if (happens(0.3)) verifyByQemu(this.#image, this.#folder, this.#journal);
-  }
-
-  /** Starts a process that ends in good order, after which nothing at all may be wrong. */
   end(): void {
     const { drive } = randomDrive(this.#image);
     const process = new DeviceProcess({ half: SOURCE, drive });
@@ -123,34 +123,11 @@ class Victim {
   }
 }
 
-function torment(kind: ImageKind, killer: Killer): void {
-  const folder = Deno.makeTempDirSync({ dir: "/var/tmp", prefix: "splitvm-crash-" });
-  let kills = 0;
-  try {
-    const victim = new Victim(createImage(kind, folder), folder, killer);
-    for (; kills < DRIVER_KILLS; kills++) {
-      victim.kill(pick(["writing", "writing", "writing", "writing", "starting", "closing"]));
-      victim.examine();
-    }
-    victim.end();
-    Deno.removeSync(folder, { recursive: true });
-  } catch (error) {
-    throw new Error(`after ${kills} kills; the image stays in ${folder}`, { cause: error });
-  }
-}
-
-for (const kind of DRIVER_KINDS) {
-  testNeeding(
-    [program("qemu-img", "qemu-utils")],
-    `what a guest was told is on stable storage survives the kill of its device process: ${kind.name}`,
-    async () => {
-      const killer = new Killer();
-      try {
-        leakingNothing(() => torment(kind, killer))();
-      } finally {
-        killer.close();
-        await workersEnded();
-      }
-    },
-  );
-}
+testCrashes({
+  killed: "its device process",
+  needs: [QEMU_IMG],
+  kinds: DRIVER_KINDS,
+  kills: DRIVER_KILLS,
+  makeVictim: (scene) => new DrivenImage(scene),
+  around: leakingNothing,
+});

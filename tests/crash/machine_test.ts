@@ -12,15 +12,15 @@ import { type ExitStatus, Signal } from "../../src/ffi/process.ts";
 import { syscalls } from "../../src/ffi/syscall.ts";
 import { selfCommand } from "../../src/vmm/self_command.ts";
 import { GIVEN_DEVICE, guestCommand } from "../guest/guests.ts";
-import { workersEnded } from "../support/leaks.ts";
-import { KVM, QEMU_IMG, testNeeding } from "../support/requirements.ts";
+import { KVM, QEMU_IMG } from "../support/requirements.ts";
 import { GIVEN_FD, onStage, type Program, type Stage } from "../support/stage.ts";
 import { delay, happens, pick } from "./chance.ts";
 import { examine, requireNoErrors, verify } from "./examination.ts";
-import { checkBystanders, contentByQemu, type CrashImage, createImage, hasLeaks, type ImageKind } from "./images.ts";
-import { Journal } from "./journal.ts";
-import { Killer } from "./killer.ts";
+import { checkBystanders, contentByQemu, type CrashImage, hasLeaks } from "./images.ts";
+import type { Journal } from "./journal.ts";
+import type { Killer } from "./killer.ts";
 import { MACHINE_KILLS, MACHINE_KINDS } from "./kills.ts";
+import { type Scene, testCrashes, type Victim } from "./torment.ts";
 import {
   buildWriterKernel,
   lastFlushed,
@@ -102,22 +102,29 @@ function assertEndedByItself(device: Program): void {
   assert("code" in status && (status.code === 0 || status.code === 1), device.report());
 }
 
-/** What becomes of one image. */
-class Victim {
+/** What of a machine is killed, as often as it stands here. */
+const TARGETS: readonly Target[] = ["machine", "both", "machine", "both", "VMM", "both", "machine", "device process"];
+
+/** An image whose machine is killed. */
+class MachineImage implements Victim {
   readonly #image: CrashImage;
   readonly #folder: string;
   readonly #killer: Killer;
   readonly #journal: Journal;
 
-  constructor(image: CrashImage, folder: string, killer: Killer) {
+  constructor({ image, folder, killer, journal }: Scene) {
     this.#image = image;
     this.#folder = folder;
     this.#killer = killer;
-    this.#journal = new Journal(image.initial);
+    this.#journal = journal;
+  }
+
+  kill(): void {
+    this.#kill(pick(TARGETS));
   }
 
   /** Starts a machine, has its guest write, and kills what is to be killed. */
-  kill(target: Target): void {
+  #kill(target: Target): void {
     const atStart = (target === "machine" || target === "both") && happens(0.2);
     // A device process that ends by itself closes the image in good order.
     const setup = { whole: target === "machine", closes: target === "VMM" };
@@ -133,7 +140,6 @@ class Victim {
     });
   }
 
-  /** Starts a machine that ends in good order, after which nothing at all may be wrong. */
   end(): void {
     this.#run({ whole: true, closes: true }, ({ vmm }) => {
       vmm.waitFor(WRITER_READY);
@@ -174,33 +180,10 @@ class Victim {
   }
 }
 
-const TARGETS: readonly Target[] = ["machine", "both", "machine", "both", "VMM", "both", "machine", "device process"];
-
-function torment(kind: ImageKind, killer: Killer): void {
-  const folder = Deno.makeTempDirSync({ dir: "/var/tmp", prefix: "splitvm-crash-" });
-  let kills = 0;
-  try {
-    const victim = new Victim(createImage(kind, folder), folder, killer);
-    for (; kills < MACHINE_KILLS; kills++) victim.kill(pick(TARGETS));
-    victim.end();
-    Deno.removeSync(folder, { recursive: true });
-  } catch (error) {
-    throw new Error(`after ${kills} kills; the image stays in ${folder}`, { cause: error });
-  }
-}
-
-for (const kind of MACHINE_KINDS) {
-  testNeeding(
-    [KVM, QEMU_IMG],
-    `what a guest was told is on stable storage survives the kill of its machine's processes: ${kind.name}`,
-    async () => {
-      const killer = new Killer();
-      try {
-        torment(kind, killer);
-      } finally {
-        killer.close();
-        await workersEnded();
-      }
-    },
-  );
-}
+testCrashes({
+  killed: "its machine's processes",
+  needs: [KVM, QEMU_IMG],
+  kinds: MACHINE_KINDS,
+  kills: MACHINE_KILLS,
+  makeVictim: (scene) => new MachineImage(scene),
+});

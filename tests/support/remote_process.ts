@@ -5,11 +5,12 @@
  */
 import { assertEquals } from "@std/assert";
 import { pollFd, Ready } from "../../src/ffi/event.ts";
-import { closeFd, openFile, readFd } from "../../src/ffi/file.ts";
+import { closeFd, openFile } from "../../src/ffi/file.ts";
 import { type ChildProcess, type ExitStatus, Signal, spawn } from "../../src/ffi/process.ts";
 import { createSocketPair, MessageSocket } from "../../src/ffi/socket.ts";
 import { Channel } from "../../src/link/channel.ts";
 import type { Message } from "../../src/link/message.ts";
+import { readAll } from "./child.ts";
 
 /** After this long without a sign of life the process counts as hung; no test waits for it to pass. */
 const PATIENCE = 30_000;
@@ -104,14 +105,4 @@ export function defaultArguments(image: string): string[] {
     ...["-device", "scsi-hd,id=hd0,drive=d0,bus=lsi0.0,scsi-id=0"],
     ...["-object", `remote-object,id=robj0,devid=lsi0,fd=${LINK}`],
   ];
-}
-
-function readAll(fd: number): string {
-  const decoder = new TextDecoder();
-  const piece = new Uint8Array(4096);
-  let text = "";
-  for (let length; (length = readFd(fd, piece)) > 0;) {
-    text += decoder.decode(piece.subarray(0, length), { stream: true });
-  }
-  return text;
 }

@@ -8,8 +8,8 @@ import { Epoll, Ready } from "../../src/ffi/event.ts";
 import { closeFd, openDescriptors, readFd, writeFd } from "../../src/ffi/file.ts";
 import { type ChildProcess, type ExitStatus, Signal, spawn } from "../../src/ffi/process.ts";
 import { createSocketPair } from "../../src/ffi/socket.ts";
+import { childEnvironment } from "./child.ts";
 import { adoptOrphans, childrenOf, commandLineOf, reapOrphan, threadsOf } from "./process_tree.ts";
-import { PROGRAM_PATH } from "./requirements.ts";
 
 /** After this long without what a test waits for, something hangs; no test that passes waits for it. In milliseconds. */
 const PATIENCE = 180_000;
@@ -167,7 +167,7 @@ export class Stage {
       const standard: [number, number][] = [[0, theirConsole], [1, theirConsole], [2, theirErrors]];
       const process = spawn({
         command,
-        env: environment(),
+        env: childEnvironment(),
         descriptors: new Map(given === undefined ? standard : [...standard, [GIVEN_FD, given]]),
       });
       this.#watch(process.pidfd, () => false);
@@ -227,15 +227,6 @@ export class Stage {
     this.#watch(fd, () => output.read(this.#piece));
     return output;
   }
-}
-
-/** What programs get of this process's environment. */
-function environment(): Record<string, string> {
-  const kept = ["HOME", "DENO_DIR"].flatMap((name) => {
-    const value = Deno.env.get(name);
-    return value === undefined ? [] : [[name, value]];
-  });
-  return { PATH: PROGRAM_PATH.join(":"), DENO_NO_UPDATE_CHECK: "1", NO_COLOR: "1", ...Object.fromEntries(kept) };
 }
 
 function quote(text: string): string {

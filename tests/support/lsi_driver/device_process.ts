@@ -4,11 +4,11 @@
  * @module
  */
 import { pollFd, Ready } from "../../../src/ffi/event.ts";
-import { closeFd, readFd } from "../../../src/ffi/file.ts";
+import { closeFd } from "../../../src/ffi/file.ts";
 import { type ChildProcess, type ExitStatus, Signal, spawn } from "../../../src/ffi/process.ts";
 import { createSocketPair } from "../../../src/ffi/socket.ts";
+import { childEnvironment, readAll } from "../child.ts";
 import type { Half } from "../machines.ts";
-import { PROGRAM_PATH } from "../requirements.ts";
 import { Board } from "./board.ts";
 import { LsiDriver, type LsiDriverOptions, ramNeeded } from "./lsi_driver.ts";
 import { makeReady } from "./scsi_disk.ts";
@@ -54,7 +54,7 @@ export class DeviceProcess {
     try {
       this.#child = spawn({
         command: commandLine(options),
-        env: environment(),
+        env: childEnvironment(),
         descriptors: new Map([[0, null], [1, stderr], [2, stderr], [LINK, far]]),
       });
     } catch (error) {
@@ -136,23 +136,4 @@ function commandLine({ half, drive, disk = "", cpus }: DeviceProcessOptions): st
   if (half !== "qemu") return [...prefix, ...half.command, "-machine", "remote", ...shared];
   const quiet = ["-nodefaults", "-display", "none", "-monitor", "none", "-serial", "none"];
   return [...prefix, "qemu-system-x86_64", "-machine", "x-remote", ...shared, ...quiet];
-}
-
-function environment(): Record<string, string> {
-  const kept = ["HOME", "DENO_DIR"].flatMap((name) => {
-    const value = Deno.env.get(name);
-    return value === undefined ? [] : [[name, value]];
-  });
-  return { PATH: PROGRAM_PATH.join(":"), DENO_NO_UPDATE_CHECK: "1", NO_COLOR: "1", ...Object.fromEntries(kept) };
-}
-
-/** All that was written to the other end, which is closed. */
-function readAll(fd: number): string {
-  const decoder = new TextDecoder();
-  const piece = new Uint8Array(4096);
-  let text = "";
-  for (let length; (length = readFd(fd, piece)) > 0;) {
-    text += decoder.decode(piece.subarray(0, length), { stream: true });
-  }
-  return text;
 }
