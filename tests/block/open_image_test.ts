@@ -6,7 +6,7 @@ import type { BlockDevice } from "../../src/block/block_device.ts";
 import { type ImageOptions, type OpenedImage, openImage } from "../../src/block/open_image.ts";
 import { errorChain } from "../../src/error_chain.ts";
 import { EventLoop } from "../../src/event_loop.ts";
-import { openDescriptors } from "../support/leaks.ts";
+import { leakingNothing, openDescriptors } from "../support/leaks.ts";
 import { findProgram, program, testNeeding } from "../support/requirements.ts";
 import { runTool } from "../support/tool.ts";
 
@@ -64,8 +64,7 @@ class Folder {
 }
 
 function inFolder(body: (folder: Folder) => void): () => void {
-  return () => {
-    const before = openDescriptors();
+  return leakingNothing(() => {
     const folder = new Folder(Deno.makeTempDirSync({ dir: "/var/tmp", prefix: "splitvm-image-" }));
     try {
       body(folder);
@@ -73,8 +72,7 @@ function inFolder(body: (folder: Folder) => void): () => void {
       folder.loop.close();
       Deno.removeSync(folder.path, { recursive: true });
     }
-    assertEquals(openDescriptors(), before);
-  };
+  });
 }
 
 /** A header as `qemu-img create -f qcow2` writes it, of 1 MiB with 64 KiB clusters, and a backing file. */

@@ -1,6 +1,6 @@
 /** Images behind a device process, as a guest sees them: formats, chains, and what a guest is refused. */
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { openDescriptors } from "../support/leaks.ts";
+import { leakingNothing } from "../support/leaks.ts";
 import { DeviceProcess } from "../support/lsi_driver/device_process.ts";
 import type { LsiDriver } from "../support/lsi_driver/lsi_driver.ts";
 import {
@@ -23,16 +23,14 @@ const WRITE_PROTECTED = [0x07, 0x27, 0x00];
 
 /** Runs `body` with a new folder; nothing may stay open. */
 function inFolder(body: (folder: string) => void): () => void {
-  return () => {
-    const before = openDescriptors();
+  return leakingNothing(() => {
     const folder = Deno.makeTempDirSync({ dir: "/var/tmp", prefix: "splitvm-image-" });
     try {
       body(folder);
     } finally {
       Deno.removeSync(folder, { recursive: true });
     }
-    assertEquals(openDescriptors(), before);
-  };
+  });
 }
 
 /** Plays guest to a device process. @returns what the process wrote to standard error. */

@@ -5,21 +5,19 @@ import { EventLoop } from "../../src/event_loop.ts";
 import { RunState } from "../../src/remote/run_state.ts";
 import { openScsiBus } from "../../src/remote/storage.ts";
 import type { ScsiInitiator } from "../../src/remote/scsi/scsi.ts";
-import { openDescriptors } from "../support/leaks.ts";
+import { leakingNothing } from "../support/leaks.ts";
 
 /** Runs `body` with paths of images of 64 KiB, and checks that nothing stays open. */
 function withImages(count: number, body: (paths: string[], open: (disks: ScsiDiskConfig[]) => Opened) => void) {
-  return () => {
+  return leakingNothing(() => {
     const paths = Array.from({ length: count }, () => Deno.makeTempFileSync({ prefix: "splitvm-storage-" }));
-    const before = openDescriptors();
     try {
       for (const path of paths) Deno.truncateSync(path, 65536);
       body(paths, open);
-      assertEquals(openDescriptors(), before);
     } finally {
       for (const path of paths) Deno.removeSync(path);
     }
-  };
+  });
 }
 
 interface Opened {
