@@ -4,13 +4,13 @@
  * @module
  */
 import { dirname } from "@std/path";
+import { layOutBootTrack, SECTOR_SIZE } from "./grub_boot_track.ts";
 import { runTool } from "./tool.ts";
 import { file, program, type Requirement } from "./requirements.ts";
 
 /** Path from the root of the file system → contents. */
 export type Files = Readonly<Record<string, string>>;
 
-const SECTOR_SIZE = 512;
 const PLATFORM = "/usr/lib/grub/i386-pc";
 
 /** Where GRUB looks for its configuration, from the root of its file system. */
@@ -19,15 +19,7 @@ const GRUB_FOLDER = "boot/grub";
 /** What the image of {@linkcode makeExt4Disk} can do: the commands of the tests, and the way to their files. */
 const MODULES = ["biosdisk", "part_msdos", "ext2", "normal", "serial", "terminal", "terminfo", "echo", "cat", "halt"];
 
-/** An MBR's partition table: four entries of 16 bytes. GRUB's boot sector has code for floppy disks there. */
-const PARTITION_TABLE = { START: 0x1be, END: 0x1fe } as const;
-const PARTITION_ACTIVE = 0x80;
-const PARTITION_TYPE_LINUX = 0x83;
-/** Cylinder, head and sector of what lies beyond their reach. */
-const CHS_BEYOND = [0xfe, 0xff, 0xff];
-
-/** Where the partition begins, in sectors: GRUB's core lies between the MBR and it. */
-const PARTITION_START = 2048;
+/** Size of the partition. */
 const PARTITION_SECTORS = 32768;
 
 const GRUB = file(`${PLATFORM}/boot.img`, "grub-pc-bin");
@@ -59,16 +51,15 @@ export function makeExt4Disk(folder: string, files: Files): string {
   writeFiles(`${folder}/root`, files);
   const [core, partition, disk] = ["core.img", "partition.img", "disk.img"].map((name) => `${folder}/${name}`);
   runTool("grub-mkimage", "-O", "i386-pc", "-o", core, "-p", `(hd0,msdos1)/${GRUB_FOLDER}`, ...MODULES);
-  runTool("mkfs.ext4", "-q", "-d", `${folder}/root`, partition, `${PARTITION_SECTORS / 2}k`);
+  runTool("mkfs.ext4", "-q", "-d", `${folder}/root`, partition, `${PARTITION_SECTORS * SECTOR_SIZE / 1024}k`);
 
-  const image = new Uint8Array((PARTITION_START + PARTITION_SECTORS) * SECTOR_SIZE);
-  image.set(Deno.readFileSync(`${PLATFORM}/boot.img`));
-  image.fill(0, PARTITION_TABLE.START, PARTITION_TABLE.END);
-  image.set(partitionEntry(), PARTITION_TABLE.START);
-  // The boot sector expects the core image in sector 1, and the core image's first sector the rest of it in the next: their defaults.
-  image.set(Deno.readFileSync(core), SECTOR_SIZE);
-  image.set(Deno.readFileSync(partition), PARTITION_START * SECTOR_SIZE);
-  Deno.writeFileSync(disk, image);
+  const track = layOutBootTrack({
+    bootSector: Deno.readFileSync(`${PLATFORM}/boot.img`),
+    core: Deno.readFileSync(core),
+    partitionSectors: PARTITION_SECTORS,
+  });
+  Deno.writeFileSync(disk, track);
+  Deno.writeFileSync(disk, Deno.readFileSync(partition), { append: true });
   return disk;
 }
 
@@ -94,14 +85,6 @@ export function makeIsoDisk(folder: string, files: Files): string {
     `${folder}/root`,
   );
   return disk;
-}
-
-function partitionEntry(): Uint8Array {
-  const entry = new DataView(new ArrayBuffer(16));
-  new Uint8Array(entry.buffer).set([PARTITION_ACTIVE, ...CHS_BEYOND, PARTITION_TYPE_LINUX, ...CHS_BEYOND]);
-  entry.setUint32(8, PARTITION_START, true);
-  entry.setUint32(12, PARTITION_SECTORS, true);
-  return new Uint8Array(entry.buffer);
 }
 
 function writeFiles(root: string, files: Files): void {
