@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { describeError } from "../error_chain.ts";
 import { type JsonObject, printable, QmpError } from "./protocol.ts";
 
 /** Types that an argument can have, in the words of error messages. */
@@ -45,6 +46,34 @@ export function action(act: () => void): Command {
     act();
     return {};
   });
+}
+
+/**
+ * Carries out a command on behalf of a client.
+ *
+ * @param reply Gets the result, or a {@linkcode QmpError} whatever goes wrong; called once at most.
+ */
+export function runCommand(commands: Commands, name: string, args: JsonObject, reply: Reply): void {
+  let answered = false;
+  const once = (result: unknown) => {
+    if (answered) return;
+    answered = true;
+    reply(result);
+  };
+  try {
+    if (!Object.hasOwn(commands, name)) {
+      throw new QmpError(`The command ${printable(name)} has not been found`, "CommandNotFound");
+    }
+    checkArguments(commands[name].arguments ?? {}, args);
+    commands[name].run(args, once);
+  } catch (error) {
+    once(asQmpError(error));
+  }
+}
+
+/** What a client is told of an error. */
+export function asQmpError(error: unknown): QmpError {
+  return error instanceof QmpError ? error : new QmpError(describeError(error));
 }
 
 const IS_OF_TYPE: Readonly<Record<ArgumentType, (value: unknown) => boolean>> = {

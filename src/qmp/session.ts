@@ -4,10 +4,9 @@
  * @module
  */
 import type { ByteStream } from "./byte_stream.ts";
-import { checkArguments, type Commands } from "./commands.ts";
+import { asQmpError, checkArguments, type Commands, runCommand } from "./commands.ts";
 import { Connection, type Watcher } from "./connection.ts";
 import type { JsonItem, JsonLimits } from "./json_reader.ts";
-import { describeError } from "../error_chain.ts";
 import {
   encode,
   failure,
@@ -85,7 +84,7 @@ export class QmpSession {
     try {
       this.#execute(parseRequest(item.value), reply);
     } catch (error) {
-      reply(error instanceof QmpError ? error : new QmpError(describeError(error)));
+      reply(asQmpError(error));
     }
   }
 
@@ -94,12 +93,7 @@ export class QmpSession {
     if (command === "qmp_capabilities") {
       throw new QmpError("Capabilities negotiation is already complete, command ignored", "CommandNotFound");
     }
-    const { commands } = this.#options;
-    if (!Object.hasOwn(commands, command)) {
-      throw new QmpError(`The command ${printable(command)} has not been found`, "CommandNotFound");
-    }
-    checkArguments(commands[command].arguments ?? {}, args);
-    commands[command].run(args, reply);
+    runCommand(this.#options.commands, command, args, reply);
   }
 
   #negotiate(command: string, args: JsonObject): JsonObject {
