@@ -374,6 +374,20 @@ export class KvmVcpu {
     return syscalls().ioctl_buffer(this.fd, KvmRequest.SET_MSRS, msrRequest(index, value)) === 1;
   }
 
+  /** Reads the extended control registers. @returns `undefined` where KVM's processors have none, for want of XSAVE. */
+  xcrs(): DataView<ArrayBuffer> | undefined {
+    const state = new DataView(new ArrayBuffer(KvmSize.XCRS));
+    const result = syscalls().ioctl_buffer(this.fd, KvmRequest.GET_XCRS, state);
+    if (result === -Errno.EINVAL) return undefined;
+    checked("ioctl(KVM_GET_XCRS)", result);
+    return state;
+  }
+
+  /** Puts back what {@linkcode xcrs} returned. */
+  setXcrs(state: DataView<ArrayBuffer>): void {
+    ioctl(this.fd, "SET_XCRS", state);
+  }
+
   /** Unmaps and closes. */
   close(): void {
     this.#mapping.unmap();

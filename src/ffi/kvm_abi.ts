@@ -44,8 +44,10 @@ export const KvmRequest = {
   GET_VCPU_EVENTS: 0x8040ae9f,
   SET_VCPU_EVENTS: 0x4040aea0,
   GET_DEBUGREGS: 0x8080aea1,
-  KVMCLOCK_CTRL: 0xaead,
   SET_DEBUGREGS: 0x4080aea2,
+  GET_XCRS: 0x8188aea6,
+  SET_XCRS: 0x4188aea7,
+  KVMCLOCK_CTRL: 0xaead,
 } as const;
 
 /** Capabilities for KVM_CHECK_EXTENSION. */
@@ -92,6 +94,12 @@ export const KvmMemoryFlags = { LOG_DIRTY_PAGES: 1, READONLY: 2 } as const;
 /** Interrupt chips of the in-kernel irqchip, in KVM_GET_IRQCHIP and in routing entries. */
 export const KvmIrqchip = { PIC_MASTER: 0, PIC_SLAVE: 1, IOAPIC: 2 } as const;
 
+/**
+ * Offset of a PIC's edge/level control register in what KVM_GET_IRQCHIP returns: a bit that is set makes that input level-triggered
+ * (struct kvm_pic_state, after the chip's number and padding).
+ */
+export const KVM_PIC_ELCR = 22;
+
 /** `kvm_irq_routing_entry.type`. */
 export const KVM_IRQ_ROUTING_IRQCHIP = 1;
 /** Flags of KVM_IRQFD. */
@@ -110,6 +118,7 @@ export const KvmSize = {
   MP_STATE: 4,
   VCPU_EVENTS: 64,
   DEBUGREGS: 128,
+  XCRS: 392,
   IRQCHIP: 520,
   PIT_STATE2: 112,
   CLOCK_DATA: 48,

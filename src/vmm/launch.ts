@@ -34,6 +34,8 @@ export interface LaunchedMachine {
   readonly acpi: AcpiImage;
   /** The model-specific registers that make up a vCPU's state. */
   readonly msrs: readonly number[];
+  /** Width of the guest's physical addresses. */
+  readonly physicalAddressBits: number;
   /** Ends the device processes and waits for them. */
   endDevices(): void;
 }
@@ -98,7 +100,13 @@ export function launch(config: VmmConfig, self: SelfCommand, monitors: readonly 
       startedAt,
       buffers: {},
     };
-    return { handle, acpi, msrs: kvm.msrIndices(), endDevices: () => processes.end() };
+    return {
+      handle,
+      acpi,
+      msrs: kvm.msrIndices(),
+      physicalAddressBits: addressBits,
+      endDevices: () => processes.end(),
+    };
   } catch (error) {
     processes.end();
     throw error;

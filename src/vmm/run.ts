@@ -17,7 +17,8 @@ import { kernelE820 } from "./e820.ts";
 import { GuestTime } from "./guest_time.ts";
 import { launch, type LaunchedMachine } from "./launch.ts";
 import { Machine } from "./machine.ts";
-import { programChipset } from "./pci/chipset_setup.ts";
+import { setFirmwareMtrrs } from "./mtrr.ts";
+import { makeSciLevelTriggered, programChipset } from "./pci/chipset_setup.ts";
 import { cmosContents } from "./platform/cmos_contents.ts";
 import type { Cause, StoppedState } from "./run_state.ts";
 import { SELF_ENVIRONMENT, selfCommand, selfModule } from "./self_command.ts";
@@ -190,9 +191,11 @@ class Leader {
 
   /** Without firmware, the machine does firmware's part, and places the kernel anew each time: the guest has written all over it. */
   #prepareBoot(): void {
-    const { config, ram, pci, vcpus } = this.#machine;
+    const { config, ram, pci, vm, vcpus } = this.#machine;
     if (this.#kernel === undefined) return;
     programChipset(pci);
+    makeSciLevelTriggered(vm);
+    for (const vcpu of vcpus) setFirmwareMtrrs(vcpu, this.#launched.physicalAddressBits);
     for (const { gpa, bytes } of this.#acpi.regions) ram.memory.write(gpa, bytes);
     setInitialState(vcpus[0], this.#loadKernel(config, this.#kernel));
   }

@@ -6,12 +6,13 @@
 import { type KvmVcpu, type KvmVm, VCPU_STATES, type VcpuStateName } from "../ffi/kvm.ts";
 import { KVM_REGS, KvmIrqchip, KvmSregsOffset } from "../ffi/kvm_abi.ts";
 import type { InitialCpuState, SegmentState, TableState } from "./boot/cpu_state.ts";
+import { MTRR_MSRS } from "./mtrr.ts";
 
 /** What is needed of a machine to keep the state of its interrupt chips and timer. */
 export type ChipHost = Pick<KvmVm, "irqchip" | "setIrqchip" | "pit" | "setPit">;
 
 /** What is needed of a vCPU to keep its state. */
-export type StatefulVcpu = Pick<KvmVcpu, "get" | "set" | "msr" | "setMsr">;
+export type StatefulVcpu = Pick<KvmVcpu, "get" | "set" | "msr" | "setMsr" | "xcrs" | "setXcrs">;
 
 /** The order in which KVM wants parts of the state: the APIC base in SREGS before the LAPIC's registers. */
 const RESTORE_ORDER = ["sregs", "lapic", "mpState", "fpu", "events", "debugRegs", "regs"] as const;
@@ -19,19 +20,12 @@ const RESTORE_ORDER = ["sregs", "lapic", "mpState", "fpu", "events", "debugRegs"
 /** The model-specific registers that tick: going back to their power-on value would be a jump in time. */
 const TIME_MSRS = new Set([0x10, /* TSC */ 0x3b /* TSC_ADJUST */]);
 
-/**
- * The memory type range registers (SDM volume 3, section 12.11): they are reset like others, and KVM has them, but does not list them.
- * Variable ranges from 0x200, fixed ranges from 0x250, the default type.
- */
-const MTRRS = [
-  ...Array.from({ length: 16 }, (_, i) => 0x200 + i),
-  ...[0x250, 0x258, 0x259, 0x268, 0x269, 0x26a, 0x26b, 0x26c, 0x26d, 0x26e, 0x26f, 0x2ff],
-];
-
 /** Everything about a vCPU that a reset puts back. */
 interface VcpuSnapshot {
   readonly parts: ReadonlyMap<VcpuStateName, DataView<ArrayBuffer>>;
   readonly msrs: ReadonlyMap<number, bigint>;
+  /** `undefined` where processors have no XSAVE. */
+  readonly xcrs: DataView<ArrayBuffer> | undefined;
 }
 
 /** The power-on state of a machine's CPUs, interrupt chips and timer: read once when all are new. */
@@ -46,7 +40,7 @@ export class PowerOnState {
   constructor(vm: ChipHost, vcpus: readonly StatefulVcpu[], msrs: readonly number[]) {
     this.#vm = vm;
     this.#vcpus = vcpus;
-    const kept = [...new Set([...msrs, ...MTRRS])].filter((index) => !TIME_MSRS.has(index));
+    const kept = [...new Set([...msrs, ...MTRR_MSRS])].filter((index) => !TIME_MSRS.has(index));
     this.#snapshots = vcpus.map((vcpu) => snapshot(vcpu, kept));
     this.#irqchips = Object.values(KvmIrqchip).map((chip) => vm.irqchip(chip));
     this.#pit = vm.pit();
@@ -57,11 +51,12 @@ export class PowerOnState {
     for (const state of this.#irqchips) this.#vm.setIrqchip(state);
     this.#vm.setPit(this.#pit);
     this.#vcpus.forEach((vcpu, i) => {
-      const { parts, msrs } = this.#snapshots[i];
+      const { parts, msrs, xcrs } = this.#snapshots[i];
       for (const name of RESTORE_ORDER) vcpu.set(name, parts.get(name)!);
       for (const [index, value] of msrs) {
         if (vcpu.msr(index) !== value) vcpu.setMsr(index, value);
       }
+      if (xcrs !== undefined) vcpu.setXcrs(xcrs);
     });
   }
 }
@@ -72,6 +67,7 @@ function snapshot(vcpu: StatefulVcpu, msrs: readonly number[]): VcpuSnapshot {
   return {
     parts: new Map(names.map((name) => [name, vcpu.get(name)])),
     msrs: new Map(values.filter((entry): entry is readonly [number, bigint] => entry[1] !== undefined)),
+    xcrs: vcpu.xcrs(),
   };
 }
 

@@ -26,6 +26,14 @@ class FakeVcpu {
     this.order.push(name);
     this.state.set(name, new Uint8Array(state.buffer.slice(0)));
   }
+  extended: DataView<ArrayBuffer> | undefined = new DataView(Uint8Array.of(1).buffer);
+
+  xcrs(): DataView<ArrayBuffer> | undefined {
+    return this.extended;
+  }
+  setXcrs(state: DataView<ArrayBuffer>): void {
+    this.extended = state;
+  }
   msr(index: number): bigint | undefined {
     return this.msrs.get(index);
   }
@@ -37,6 +45,7 @@ class FakeVcpu {
   disturb(): void {
     for (const bytes of this.state.values()) bytes.fill(0xee);
     for (const index of this.msrs.keys()) this.msrs.set(index, 0xeen);
+    if (this.extended !== undefined) this.extended = new DataView(Uint8Array.of(0xee).buffer);
   }
 }
 
@@ -54,8 +63,8 @@ class FakeChips {
   }
 }
 
-function restored() {
-  const [chips, vcpus] = [new FakeChips(), [new FakeVcpu(), new FakeVcpu()]];
+function restored(vcpus = [new FakeVcpu(), new FakeVcpu()]) {
+  const chips = new FakeChips();
   const powerOn = new PowerOnState(chips, vcpus, [TSC, TSC_ADJUST, SYSENTER_CS, UNKNOWN_MSR]);
   vcpus.forEach((vcpu) => vcpu.disturb());
   for (const state of chips.chips.values()) state[1] = 0;
@@ -85,6 +94,18 @@ Deno.test("a reset puts MSRs back, those that KVM does not list included, but ti
   assertEquals([msrs.get(SYSENTER_CS), msrs.get(MTRR_DEFAULT_TYPE)], [3n, 4n]);
   assertEquals([msrs.get(TSC), msrs.get(TSC_ADJUST)], [0xeen, 0xeen]);
   assertEquals(msrs.has(UNKNOWN_MSR), false);
+});
+
+Deno.test("a reset puts the extended control registers back", () => {
+  const { vcpus } = restored();
+  assertEquals(vcpus.map(({ extended }) => extended?.getUint8(0)), [1, 1]);
+});
+
+Deno.test("processors without extended control registers are reset without them", () => {
+  const vcpu = new FakeVcpu();
+  vcpu.extended = undefined;
+  restored([vcpu]);
+  assertEquals(vcpu.extended, undefined);
 });
 
 const STATE: InitialCpuState = {

@@ -6,7 +6,9 @@
  *
  * @module
  */
-import { MmioLayout, PciSlot, Port } from "../layout.ts";
+import type { KvmVm } from "../../ffi/kvm.ts";
+import { KVM_PIC_ELCR, KvmIrqchip } from "../../ffi/kvm_abi.ts";
+import { Gsi, MmioLayout, PciSlot, Port } from "../layout.ts";
 import { HostBridgeRegister, Pciexbar } from "./host_bridge.ts";
 import { AcpiCntl, LpcRegister, Pmbase, Rcba } from "./lpc.ts";
 import type { PciBus } from "./pci_bus.ts";
@@ -31,4 +33,14 @@ export function programChipset(pci: PciBus): void {
   pci.write(0, lpc, LpcRegister.PMBASE, 4, Port.PM_BASE | Pmbase.INDICATOR);
   pci.write(0, lpc, LpcRegister.ACPI_CNTL, 1, AcpiCntl.ENABLE);
   pci.write(0, lpc, LpcRegister.RCBA, 4, MmioLayout.RCBA_BASE | Rcba.ENABLE);
+}
+
+/** Inputs of the first of the two 8259s; the second has the rest. */
+const PIC_INPUTS = 8;
+
+/** Makes the 8259s take the SCI as level-triggered: the ICH9's edge/level control register (ELCR2) has the bit for it. */
+export function makeSciLevelTriggered(vm: Pick<KvmVm, "irqchip" | "setIrqchip">): void {
+  const state = vm.irqchip(KvmIrqchip.PIC_SLAVE);
+  state[KVM_PIC_ELCR] |= 1 << (Gsi.SCI - PIC_INPUTS);
+  vm.setIrqchip(state);
 }
