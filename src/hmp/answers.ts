@@ -7,6 +7,7 @@
  * @module
  */
 import { exactSize } from "../img/human_size.ts";
+import { quote } from "../options/option_error.ts";
 import type { BlockInfo, InsertedImage } from "../qmp/block_info.ts";
 
 /** A drive of `query-block`, whose device process may not have told of its image. */
@@ -60,6 +61,7 @@ export function memorySizeLines(result: unknown): string[] {
  */
 export function blockLines(result: unknown, only: string | undefined, isVerbose: boolean): string[] {
   const drives = (result as Drive[]).filter(({ device }) => only === undefined || device === only);
+  if (only !== undefined && drives.length === 0) return [`there is no drive ${quote(only)}`];
   return drives.flatMap((drive, i) => [
     ...i === 0 ? [] : [""],
     ...driveLines(drive),

@@ -15,6 +15,9 @@ export const LINE_LIMIT = 4095;
 /** Columns that every terminal has. The last stays empty: some terminals wrap once it is written. */
 const COLUMNS = 80;
 
+/** Goes behind a line that was dropped; there is always room for it. */
+const DROPPED = "^C";
+
 /** Characters that take two columns (East Asian Width W and F, Unicode annex 11). */
 const WIDE =
   /[\u1100-\u115f\u2e80-\u303e\u3041-\ua4cf\ua960-\ua97f\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff01-\uff60\uffe0-\uffe6\u{20000}-\u{3fffd}\p{Emoji_Presentation}]/u;
@@ -147,7 +150,7 @@ export class LineEditor {
   #drop(): void {
     this.#cursor = this.#line.length;
     this.flush();
-    this.#options.write("^C\r\n");
+    this.#options.write(`${DROPPED}\r\n`);
     this.#clear();
     this.show();
   }
@@ -176,7 +179,7 @@ export class LineEditor {
   /** The prompt, as much of the line before the cursor as there is room for, and what else fits behind it. */
   #row(): Row {
     const { prompt } = this.#options;
-    let room = COLUMNS - 1 - prompt.length;
+    let room = COLUMNS - 1 - prompt.length - DROPPED.length;
     let start = this.#cursor;
     while (start > 0 && columns(this.#line[start - 1]) <= room) room -= columns(this.#line[--start]);
     let end = this.#cursor;

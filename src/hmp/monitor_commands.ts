@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { quote, suggestion } from "../options/option_error.ts";
+import { nearest, quote } from "../options/option_error.ts";
 import type { Commands } from "../qmp/commands.ts";
 import { blockLines, chardevLines, cpuLines, kvmLines, memorySizeLines, nameLines, statusLines } from "./answers.ts";
 import type { History } from "./history.ts";
@@ -202,13 +202,15 @@ function findEntry({ entries }: Table, name: string): Entry | undefined {
 function find(table: Table, name: string): Entry {
   const entry = findEntry(table, name);
   if (entry !== undefined) return entry;
-  throw new LineError(`unknown command: ${quote(table.prefix + name)}${suggestion(name, names(table))}`);
+  const near = nearest(name, names(table));
+  const hint = near === undefined ? "" : `; did you mean '${table.prefix}${near}'?`;
+  throw new LineError(`unknown command: ${quote(table.prefix + name)}${hint}`);
 }
 
 /** Sorts out options and values. @throws {LineError} where there are others than the entry takes. */
 function split(table: Table, entry: Entry, words: readonly string[]): Words {
   const { name, options = "", values: most = 0 } = entry;
-  const isOption = (word: string) => options !== "" && word.startsWith("-");
+  const isOption = (word: string) => options !== "" && word.length > 1 && word.startsWith("-");
   const letters = words.filter(isOption).flatMap((word) => [...word.slice(1)]);
   const values = words.filter((word) => !isOption(word));
   const stranger = letters.find((letter) => !options.includes(letter));

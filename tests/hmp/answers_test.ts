@@ -1,0 +1,110 @@
+import { assertEquals } from "@std/assert";
+import {
+  blockLines,
+  chardevLines,
+  cpuLines,
+  kvmLines,
+  memorySizeLines,
+  nameLines,
+  statusLines,
+} from "../../src/hmp/answers.ts";
+
+/** A drive as `query-block` describes one. */
+function drive(device: string, inserted: Record<string, unknown> = {}, rest: Record<string, unknown> = {}) {
+  return {
+    ...{ device, type: "unknown", removable: false, locked: false },
+    inserted: {
+      ...{ file: "a.img", ro: false, drv: "raw", backing_file_depth: 0, encrypted: false, detect_zeroes: "off" },
+      image: { filename: "a.img", format: "raw", "virtual-size": 1048576 },
+      cache: { writeback: true, direct: false, "no-flush": false },
+      ...inserted,
+    },
+    ...rest,
+  };
+}
+
+Deno.test("a machine that runs is running, and one that was stopped paused", () => {
+  assertEquals(statusLines({ running: true, singlestep: false, status: "running" }), ["VM status: running"]);
+  assertEquals(statusLines({ running: false, singlestep: false, status: "paused" }), ["VM status: paused"]);
+});
+
+Deno.test("a machine that stands still for another reason is told with it", () => {
+  assertEquals(statusLines({ running: false, status: "prelaunch" }), ["VM status: paused (prelaunch)"]);
+  assertEquals(statusLines({ running: false, status: "io-error" }), ["VM status: paused (io-error)"]);
+});
+
+Deno.test("a machine without a name has no line", () => {
+  assertEquals([nameLines({}), nameLines({ name: "web" })], [[], ["web"]]);
+});
+
+Deno.test("KVM is enabled", () => {
+  assertEquals(kvmLines({ enabled: true, present: true }), ["kvm support: enabled"]);
+});
+
+Deno.test("vCPUs are listed with their threads, the first as the current one", () => {
+  const cpus = [{ "cpu-index": 0, "thread-id": 71 }, { "cpu-index": 1, "thread-id": 72 }];
+  assertEquals(cpuLines(cpus), ["* CPU #0: thread_id=71", "  CPU #1: thread_id=72"]);
+});
+
+Deno.test("character devices are listed with what they are connected to", () => {
+  const chardevs = [{ label: "serial0", filename: "stdio", "frontend-open": true }];
+  assertEquals(chardevLines(chardevs), ["serial0: filename=stdio"]);
+});
+
+Deno.test("memory is told in bytes", () => {
+  const expected = ["base memory: 67108864", "plugged memory: 0"];
+  assertEquals(memorySizeLines({ "base-memory": 67108864, "plugged-memory": 0 }), expected);
+});
+
+Deno.test("a drive has its image, its device and its cache mode", () => {
+  assertEquals(blockLines([drive("d0", {}, { qdev: "disk0" })], undefined, false), [
+    "d0: a.img (raw)",
+    "    Attached to:      disk0",
+    "    Cache mode:       writeback",
+  ]);
+});
+
+Deno.test("what is unusual about a drive has lines of its own", () => {
+  const inserted = {
+    ...{ file: "b.qcow2", drv: "qcow2", ro: true, detect_zeroes: "unmap", backing_file_depth: 2 },
+    cache: { writeback: false, direct: true, "no-flush": true },
+  };
+  assertEquals(blockLines([drive("d0", inserted, { "io-status": "nospace" })], undefined, false), [
+    "d0: b.qcow2 (qcow2, read-only)",
+    "    I/O status:       nospace",
+    "    Cache mode:       writethrough, direct, ignore flushes",
+    "    Backing chain:    2 deep",
+    "    Detect zeroes:    unmap",
+  ]);
+});
+
+Deno.test("a drive whose process has not told of its image is listed without", () => {
+  const { inserted: _, ...rest } = drive("d0", {}, { qdev: "disk0", "io-status": "ok" });
+  assertEquals(blockLines([rest], undefined, true), [
+    "d0: [its device process has not told]",
+    "    Attached to:      disk0",
+  ]);
+});
+
+Deno.test("with details, the image's size is told, too", () => {
+  assertEquals(blockLines([drive("d0")], undefined, true), [
+    "d0: a.img (raw)",
+    "    Cache mode:       writeback",
+    "",
+    "Images:",
+    "image: a.img",
+    "file format: raw",
+    "virtual size: 1 MiB (1048576 bytes)",
+  ]);
+});
+
+Deno.test("drives are set apart by an empty line, and one can be asked for alone", () => {
+  const drives = [drive("d0"), drive("d1")];
+  const [first, second] = ["d0", "d1"].map((id) => blockLines(drives, id, false));
+  assertEquals(blockLines(drives, undefined, false), [...first, "", ...second]);
+  assertEquals(second[0], "d1: a.img (raw)");
+});
+
+Deno.test("a drive that is not there is told", () => {
+  assertEquals(blockLines([drive("d0")], "d7", false), ["there is no drive 'd7'"]);
+});
