@@ -26,6 +26,12 @@ export function nameLines(result: unknown): string[] {
   return name === undefined ? [] : [name];
 }
 
+/** `query-uuid` (UuidInfo, qapi/machine.json). */
+export function uuidLines(result: unknown): string[] {
+  const { UUID: uuid } = result as { UUID: string };
+  return [uuid];
+}
+
 /** `query-kvm` (KvmInfo, qapi/machine.json). */
 export function kvmLines(result: unknown): string[] {
   const { enabled } = result as { enabled: boolean };

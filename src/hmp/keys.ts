@@ -74,7 +74,7 @@ const ESC = "\x1b";
 /** Parameters are remembered up to this length; no sequence that means something has as many. */
 const PARAMETER_LIMIT = 8;
 
-/** No key of their own: C1 controls, surrogates, marks, controls of direction, line separators. All but a space is drawn, in columns known. */
+/** What has no place of its own on a row or changes others': C1 controls, marks, controls of direction, line separators. */
 const UNPRINTABLE = /[\p{C}\p{M}\p{Zl}\p{Zp}]/u;
 
 /** Where in a sequence the reader is. */

@@ -5,7 +5,16 @@
  */
 import { nearest, quote } from "../options/option_error.ts";
 import type { Commands } from "../qmp/commands.ts";
-import { blockLines, chardevLines, cpuLines, kvmLines, memorySizeLines, nameLines, statusLines } from "./answers.ts";
+import {
+  blockLines,
+  chardevLines,
+  cpuLines,
+  kvmLines,
+  memorySizeLines,
+  nameLines,
+  statusLines,
+  uuidLines,
+} from "./answers.ts";
 import type { History } from "./history.ts";
 
 /** What a line asks for: a QMP command without arguments, and how its result reads. */
@@ -117,6 +126,7 @@ const TOPICS: readonly Entry[] = [
     help: "whether the machine runs, and else why not",
     action: { qmp: "query-status", format: statusLines },
   },
+  { name: "uuid", help: "the machine's UUID", action: { qmp: "query-uuid", format: uuidLines } },
   { name: "version", help: "the version of splitvm", action: { answer: (monitor) => [monitor.version] } },
 ];
 

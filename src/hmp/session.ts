@@ -24,7 +24,10 @@ export const KEY_LIMIT = 4096;
 export interface HmpSessionOptions {
   /** What the monitor can have done. HMP commands whose QMP command is not among them do not exist. */
   readonly commands: Commands;
-  /** Takes text for the terminal, which ends lines by CR LF. It is not to call the session. */
+  /**
+   * Takes text for the terminal; lines end in CR LF. It is not to call the session. A key can bring about a kilobyte: who cannot get rid of
+   * it is to give the session no keys meanwhile.
+   */
   readonly write: (text: string) => void;
   /** The program's version, for the banner and `info version`. */
   readonly version: string;

@@ -7,6 +7,7 @@ import {
   memorySizeLines,
   nameLines,
   statusLines,
+  uuidLines,
 } from "../../src/hmp/answers.ts";
 
 /** A drive as `query-block` describes one. */
@@ -35,6 +36,11 @@ Deno.test("a machine that stands still for another reason is told with it", () =
 
 Deno.test("a machine without a name has no line", () => {
   assertEquals([nameLines({}), nameLines({ name: "web" })], [[], ["web"]]);
+});
+
+Deno.test("the UUID stands alone", () => {
+  const uuid = "6ba7b810-9dad-11d1-80b4-00c04fd430c8";
+  assertEquals(uuidLines({ UUID: uuid }), [uuid]);
 });
 
 Deno.test("KVM is enabled", () => {
