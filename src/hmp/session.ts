@@ -25,7 +25,7 @@ export interface HmpSessionOptions {
   /** What the monitor can have done. HMP commands whose QMP command is not among them do not exist. */
   readonly commands: Commands;
   /**
-   * Takes text for the terminal; lines end in CR LF. It is not to call the session. A key can bring about a kilobyte: who cannot get rid of
+   * Takes text for the terminal; lines end in CR LF. It is not to call the session, but for {@linkcode HmpSession.close}. A key can bring about a kilobyte: who cannot get rid of
    * it is to give the session no keys meanwhile.
    */
   readonly write: (text: string) => void;
@@ -61,14 +61,14 @@ export class HmpSession {
     this.#monitor = monitor;
     this.#editor = new LineEditor({
       ...{ prompt: PROMPT, history },
-      write: options.write,
+      write: (text) => this.#write(text),
       complete: (before) => complete(before, (words) => monitor.namesAfter(words)),
     });
   }
 
   /** Greets, and asks for the first line. */
   open(): void {
-    this.#options.write(`splitvm ${this.#options.version} monitor - type 'help' for more information\r\n`);
+    this.#write(`splitvm ${this.#options.version} monitor - type 'help' for more information\r\n`);
     this.#editor.show();
   }
 
@@ -90,6 +90,10 @@ export class HmpSession {
   close(): void {
     this.#closed = true;
     this.#waiting.length = 0;
+  }
+
+  #write(text: string): void {
+    if (!this.#closed) this.#options.write(text);
   }
 
   #type(key: Key): void {
@@ -142,7 +146,7 @@ export class HmpSession {
 
   /** Answers, and asks for the next line. */
   #print(lines: readonly string[]): void {
-    if (lines.length > 0) this.#options.write(lines.map((line) => `${printable(line)}\r\n`).join(""));
+    if (lines.length > 0) this.#write(lines.map((line) => `${printable(line)}\r\n`).join(""));
     this.#editor.show();
   }
 }

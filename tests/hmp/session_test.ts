@@ -281,6 +281,20 @@ Deno.test("a closed session writes and takes nothing, even when an answer comes"
   assertEquals([fixture.take(), fixture.given], ["", ["cont"]]);
 });
 
+Deno.test("a session that is closed because text cannot be written writes no more", () => {
+  let written = 0;
+  const session = new HmpSession({
+    version: "1.2.3",
+    commands: {},
+    write: () => {
+      written++;
+      session.close();
+    },
+  });
+  session.receive(new TextEncoder().encode("help\nhelp\n"));
+  assertEquals(written, 1);
+});
+
 Deno.test("[property] whatever is received, nothing is thrown, and only what a terminal may show is written", () => {
   const piece = fc.oneof(
     fc.uint8Array({ maxLength: 64 }),
