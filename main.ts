@@ -5,14 +5,15 @@
  *
  * @module
  */
-if ("WorkerGlobalScope" in globalThis) {
-  // Before anything is waited for: a message that finds nobody to listen is lost.
-  const message = new Promise<Event>((resolve) => addEventListener("message", resolve, { once: true }));
-  const { runWorker } = (globalThis as { name?: string }).name === "io"
-    ? await import("./src/block/io_thread.ts")
-    : await import("./src/vmm/worker.ts");
-  runWorker((await message as MessageEvent).data);
-} else if (import.meta.main) {
-  const { run } = await import("./src/cli/run.ts");
-  Deno.exit(await run(Deno.args));
+import { start } from "./src/start.ts";
+
+if ("WorkerGlobalScope" in globalThis || import.meta.main) {
+  await start({
+    vmm: () => import("./src/cli/programs/vmm.ts"),
+    remote: () => import("./src/cli/programs/remote.ts"),
+    img: () => import("./src/cli/programs/img.ts"),
+    help: () => import("./src/cli/programs/help.ts"),
+    machine: () => import("./src/vmm/worker.ts"),
+    io: () => import("./src/block/io_thread.ts"),
+  });
 }

@@ -7,8 +7,8 @@
  */
 
 /**
- * The beginning of the program's URL when it runs as one executable file: a descriptor of its own process
- * (`tools/compile/entry.asm`).
+ * The beginning of the URL of each module when splitvm runs as one executable file. A descriptor of its own process follows, and in
+ * the query those of all modules, the main one first: `file:///proc/self/fd/220?219,220,221` (`tools/compile/entry.asm`).
  */
 export const EXECUTABLE_MODULE_URL = "file:///proc/self/fd/";
 
@@ -16,8 +16,20 @@ export const EXECUTABLE_MODULE_URL = "file:///proc/self/fd/";
  * The URL of the main module, to start workers from: `new Worker(mainModule(), { type: "module", name })`. It tells them by their names
  * what they are to be.
  *
- * @param moduleUrl The URL of this module.
+ * @param moduleUrl The URL of this module, or of what it is bundled into.
  */
 export function mainModule(moduleUrl: string = import.meta.url): string {
-  return moduleUrl.startsWith(EXECUTABLE_MODULE_URL) ? moduleUrl : new URL("../main.ts", moduleUrl).href;
+  if (!moduleUrl.startsWith(EXECUTABLE_MODULE_URL)) return new URL("../main.ts", moduleUrl).href;
+  return executableModule(moduleUrl, 0);
+}
+
+/**
+ * The URL of a module of the executable file.
+ *
+ * @param moduleUrl The URL of any of them.
+ * @param index Its place; the main module has 0.
+ */
+export function executableModule(moduleUrl: string, index: number): string {
+  const { search } = new URL(moduleUrl);
+  return `${EXECUTABLE_MODULE_URL}${search.slice(1).split(",")[index]}${search}`;
 }

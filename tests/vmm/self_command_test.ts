@@ -1,7 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { selfCommand, selfModule } from "../../src/vmm/self_command.ts";
 
-const PROGRAM = "file:///proc/self/fd/219";
+const PROGRAM = "file:///proc/self/fd/220?219,220,221";
 
 Deno.test("The executable file starts itself by its path", () => {
   assertEquals(selfCommand(PROGRAM, "/opt/splitvm"), ["/opt/splitvm"]);
@@ -11,8 +11,8 @@ Deno.test("An executable file that was removed or replaced starts itself by way 
   assertEquals(selfCommand(PROGRAM, "/opt/splitvm (deleted)"), ["/proc/self/exe"]);
 });
 
-Deno.test("The executable file starts workers from the program's own URL", () => {
-  assertEquals(selfModule(PROGRAM), PROGRAM);
+Deno.test("The executable file starts workers from the main module's URL, whichever module asks", () => {
+  assertEquals(selfModule(PROGRAM), "file:///proc/self/fd/219?219,220,221");
 });
 
 Deno.test("From source, deno runs the main module with the permission set of the configuration file", () => {

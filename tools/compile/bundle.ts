@@ -16,7 +16,8 @@ export function hideCachePath(text: string): string {
 }
 
 /**
- * The bundle of a program. Names are kept, so that stack traces can be read.
+ * The bundle of a program. It is made small, since reading a program takes the largest part of the time in which it starts. Names are kept, so that stack
+ * traces can be read.
  *
  * `Deno.bundle` is esbuild at work, which Deno fetches from npm unless it has it already. Import maps are those of the
  * calling process, and file names are relative to its working directory.
@@ -29,7 +30,7 @@ export async function bundle(entry: string): Promise<string> {
     entrypoints: [entry],
     format: "esm",
     keepNames: true,
-    minify: false,
+    minify: true,
     packages: "bundle",
     platform: "deno",
     write: false,

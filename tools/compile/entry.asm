@@ -1,15 +1,16 @@
 ; The entry point of the executable that `deno task compile` writes (NASM syntax, x86-64).
 ;
 ; The executable is the `deno` program with one more segment: this code, the tables that payload.ts appends to it, and
-; splitvm's program as one JavaScript module. ld.so has linked deno and jumps here in place of deno's own entry point.
+; splitvm's programs as JavaScript modules. ld.so has linked deno and jumps here in place of deno's own entry point.
 ; The code makes deno believe that it was started as
 ;
-;       deno run <flags> file:///proc/self/fd/<n> <the user's arguments>
+;       deno run <flags> file:///proc/self/fd/<n>?<n>,<m>,... <the user's arguments>
 ;
-; with the program behind descriptor n, and goes on to that entry point. To that end it
+; with the main module behind descriptor n and those that it may import behind the others, and goes on to that entry
+; point. To that end it
 ;
-;   1. stores the program in a sealed memfd on descriptor PROGRAM_DESCRIPTOR or, where the caller left one open there, on
-;      the next free one. It is closed on exec: a child that is this executable again makes its own;
+;   1. stores each module in a sealed memfd on descriptor FIRST_DESCRIPTOR or, where one is open there, on the next free
+;      one. It is closed on exec: a child that is this executable again makes its own;
 ;   2. builds, below the argument block that the kernel made (argc, argv, envp, auxv: System V ABI, AMD64 supplement,
 ;      section 3.4.1), a second one with deno's arguments put before the user's, and with the environment cleared of
 ;      what would configure deno;
@@ -19,14 +20,15 @@
 ;
 ;   ORIGINAL_ENTRY, ENVIRON_SLOT     distances in bytes from `start` to deno's entry point, and to the word of its global
 ;                                    offset table that holds the address of `environ`
-;   PROGRAM_DESCRIPTOR               the descriptor that the program should have
+;   FIRST_DESCRIPTOR                 the descriptor that the main module should have
 ;   ADDED_POINTERS                   how many words the new block has more than the kernel's, at most
 ;   ARGUMENTS, VARIABLES, DROPPED    offsets from `tables` to lists of NUL-terminated strings, each ended by an empty one:
 ;                                    deno's arguments, variables to add (NAME=value), beginnings of those to drop
-;   URL                              offset from `tables` to the beginning of the program's URL, NUL-terminated
-;   PROGRAM, PROGRAM_SIZE            offset from `tables` to the program, and its size in bytes
+;   URL                              offset from `tables` to the beginning of the main module's URL, NUL-terminated
+;   MODULES                          offset from `tables` to the list of modules, the main one first: two words of 32
+;                                    bits for each, offset from `tables` and size in bytes; a size of 0 ends the list
 ;
-; Registers that hold one thing throughout: r12 the kernel's block, r13 what rdx was on entry, r14 the program's URL.
+; Registers that hold one thing throughout: r12 the kernel's block, r13 what rdx was on entry, r14 the main module's URL.
 
 bits 64
 
@@ -50,20 +52,33 @@ F_ADD_SEALS             equ 1033
 SEAL_ALL                equ 0x0f                ; F_SEAL_SEAL, _SHRINK, _GROW and _WRITE
 
 FIRST_FREE_DESCRIPTOR   equ 3                   ; after standard input, output and error
-URL_SPACE               equ 128                 ; the URL's beginning, ten digits and the NUL; a multiple of 16
+URL_SPACE               equ 256                 ; the URL's beginning, 20 numbers of 10 digits each, their separators; a multiple of 16
 MESSAGE_SPACE           equ 128
 
 start:
         mov     r12, rsp
         mov     r13, rdx                        ; a function that the ABI wants registered with atexit
-        call    store_program
-
         sub     rsp, URL_SPACE
         mov     r14, rsp
         mov     rdi, rsp
         lea     rsi, [rel tables + URL]
         call    append_text
+
+        lea     r15, [rel tables + MODULES]
+        call    store_module
+        mov     ebp, eax
         call    append_number
+        mov     byte [rdi], '?'
+        mov     eax, ebp
+.module:
+        inc     rdi
+        call    append_number
+        cmp     dword [r15 + 4], 0
+        je      .stored
+        mov     byte [rdi], ','
+        call    store_module
+        jmp     .module
+.stored:
         mov     byte [rdi], 0
 
         ; The kernel's block ends after the auxiliary vector: pairs of words, AT_NULL (0) first in the last of them.
@@ -141,8 +156,10 @@ build_block:
         jnz     .auxiliary
         ret
 
-; Stores the program in a memfd. Out: eax = its descriptor. Does not return on failure.
-store_program:
+; Stores a module in a memfd. In: r15 = its place in the list. Out: eax = its descriptor, r15 = the place of the next.
+; Preserves rdi. Does not return on failure.
+store_module:
+        push    rdi
         lea     r8, [rel memfd_create_name]
         mov     eax, SYS_MEMFD_CREATE
         lea     rdi, [rel memfd_name]
@@ -153,8 +170,11 @@ store_program:
         mov     ebx, eax
 
         lea     r8, [rel write_name]
-        lea     rsi, [rel tables + PROGRAM]
-        mov     edx, PROGRAM_SIZE
+        mov     eax, [r15]
+        lea     rsi, [rel tables]
+        add     rsi, rax
+        mov     edx, [r15 + 4]
+        add     r15, 8
 .write:
         mov     eax, SYS_WRITE
         mov     edi, ebx
@@ -176,20 +196,21 @@ store_program:
         test    eax, eax
         js      fail
 
-        ; Low numbers are the caller's: `fd=3` must not name the program by mistake, nor may the program take the place of
-        ; a closed standard stream. Where the limit on descriptors forbids the high number, any above those streams does.
-        mov     edx, PROGRAM_DESCRIPTOR
+        ; Low numbers are the caller's: `fd=3` must not name a module by mistake, nor may a module take the place of a closed
+        ; standard stream. Where the limit on descriptors forbids the high number, any above those streams does.
+        mov     edx, FIRST_DESCRIPTOR
         call    duplicate
         jns     .moved
         mov     edx, FIRST_FREE_DESCRIPTOR
         call    duplicate
         js      fail
 .moved:
-        mov     ebp, eax
+        push    rax
         mov     eax, SYS_CLOSE
         mov     edi, ebx
         syscall
-        mov     eax, ebp
+        pop     rax
+        pop     rdi
         ret
 
 ; Duplicates descriptor ebx to the first free one from edx on. Out: eax = the duplicate or -errno; flags set by it.

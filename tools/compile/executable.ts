@@ -42,8 +42,8 @@ const DROPPED_VARIABLES = ["HOME=", "DENO_", "NODE_", "NPM_CONFIG_", "npm_config
 export interface ExecutableOptions {
   /** Path of the `deno` executable to start from. */
   readonly deno: string;
-  /** The program: one JavaScript module in UTF-8. */
-  readonly program: Uint8Array;
+  /** The program: JavaScript modules in UTF-8, the main one first (see `EXECUTABLE_MODULE_URL`). */
+  readonly modules: readonly Uint8Array[];
   /** The program's permissions, as flags of `deno run`. */
   readonly permissions: readonly string[];
 }
@@ -71,7 +71,7 @@ export async function buildExecutable(options: ExecutableOptions): Promise<Uint8
       arguments: [...RUN_ARGUMENTS, ...options.permissions],
       variables: VARIABLES,
       dropped: DROPPED_VARIABLES,
-      program: options.program,
+      modules: options.modules,
     });
     return addSegment(deno, ".splitvm", payload);
   } catch (cause) {

@@ -1,5 +1,5 @@
 /**
- * The segment that makes `deno` into splitvm: the entry code (`entry.asm`), its tables, and the program.
+ * The segment that makes `deno` into splitvm: the entry code (`entry.asm`), its tables, and the modules.
  *
  * @module
  */
@@ -7,10 +7,13 @@ import { assemble } from "../../guests/assembler/mod.ts";
 import { EXECUTABLE_MODULE_URL } from "../../src/main_module.ts";
 
 /**
- * The descriptor that the program is read from while it runs: high, so that descriptors that a caller passes by number
- * (`fd=3`) do not meet it.
+ * The first of the descriptors that modules are read from: high, so that descriptors that a caller passes by number (`fd=3`) do not
+ * meet them.
  */
-export const PROGRAM_DESCRIPTOR = 219;
+export const FIRST_DESCRIPTOR = 219;
+
+/** How many modules `entry.asm` has room for in the main module's URL. */
+const MOST_MODULES = 20;
 
 /** What the segment is made from. */
 export interface PayloadOptions {
@@ -20,14 +23,14 @@ export interface PayloadOptions {
   readonly entry: number;
   /** Address of the word that holds the address of libc's `environ`. */
   readonly environSlot: number;
-  /** deno's arguments before the URL of the program; the first is its name. */
+  /** deno's arguments before the URL of the main module; the first is its name. */
   readonly arguments: readonly string[];
   /** Variables to add to the environment. */
   readonly variables: Readonly<Record<string, string>>;
   /** Variables whose `NAME=value` begins so are removed from the environment first. */
   readonly dropped: readonly string[];
-  /** The program: one JavaScript module in UTF-8. */
-  readonly program: Uint8Array;
+  /** JavaScript modules in UTF-8, the main one first. */
+  readonly modules: readonly Uint8Array[];
 }
 
 /** The strings, each with a NUL, and an empty one that ends the list. */
@@ -58,7 +61,7 @@ function buildTables(options: PayloadOptions): { bytes: Uint8Array<ArrayBuffer>;
     VARIABLES: stringList(variables),
     DROPPED: stringList(options.dropped),
     URL: stringList([EXECUTABLE_MODULE_URL]),
-    PROGRAM: options.program,
+    MODULES: new Uint8Array(8 * (options.modules.length + 1)),
   };
   const offsets: Record<string, number> = {};
   let at = 0;
@@ -66,20 +69,34 @@ function buildTables(options: PayloadOptions): { bytes: Uint8Array<ArrayBuffer>;
     offsets[name] = at;
     at += bytes.length;
   }
-  return { bytes: concatenate(Object.values(tables)), offsets };
+  const list = new DataView(tables.MODULES.buffer);
+  for (const [i, { length }] of options.modules.entries()) {
+    list.setUint32(8 * i, at, true);
+    list.setUint32(8 * i + 4, length, true);
+    at += length;
+  }
+  return { bytes: concatenate([...Object.values(tables), ...options.modules]), offsets };
+}
+
+function requireModules(modules: readonly Uint8Array[]): void {
+  if (modules.length === 0 || modules.length > MOST_MODULES) {
+    throw new RangeError(`An executable has 1 to ${MOST_MODULES} modules, not ${modules.length}`);
+  }
+  if (modules.some(({ length }) => length === 0)) throw new RangeError("A module of an executable is not empty");
 }
 
 /**
  * The segment's bytes. Execution enters at the first.
  *
  * @throws {AssemblyError} if `entry.asm` cannot be assembled.
+ * @throws {RangeError} for modules that it cannot take.
  */
 export function buildPayload(options: PayloadOptions): Uint8Array<ArrayBuffer> {
+  requireModules(options.modules);
   const tables = buildTables(options);
   const constants = {
     ...tables.offsets,
-    PROGRAM_SIZE: options.program.length,
-    PROGRAM_DESCRIPTOR,
+    FIRST_DESCRIPTOR,
     ORIGINAL_ENTRY: options.entry - options.address,
     ENVIRON_SLOT: options.environSlot - options.address,
     // argv[0] makes room for the URL.

@@ -4,19 +4,20 @@
 import { assert, assertEquals, assertMatch, assertNotEquals, assertRejects } from "@std/assert";
 import { cString, syscalls } from "../../../src/ffi/syscall.ts";
 import { buildExecutable, writeExecutable } from "../../../tools/compile/executable.ts";
-import { quoteModule } from "../../../tools/compile/quoted_module.ts";
 
-const PROGRAM_URL = "file:///proc/self/fd/219";
+const MAIN_URL = "file:///proc/self/fd/219?219,220";
 const PERMISSIONS = ["--allow-read", "--allow-ffi", "--allow-env"];
 
 let folder: string;
 let executable: string;
 
 async function build(): Promise<Uint8Array<ArrayBuffer>> {
-  const program = quoteModule(await Deno.readTextFile(new URL("probe.js", import.meta.url)));
   return await buildExecutable({
     deno: Deno.execPath(),
-    program: new TextEncoder().encode(program),
+    modules: [
+      await Deno.readFile(new URL("probe.js", import.meta.url)),
+      new TextEncoder().encode('export const name = "the other module";'),
+    ],
     permissions: PERMISSIONS,
   });
 }
@@ -73,22 +74,26 @@ Deno.test("The exit status is the program's", async () => {
 
 Deno.test("The program is the main module, and the executable's path is its own", async () => {
   const { url, main, exe } = report(await probe(["report"]));
-  assertEquals([url, main, exe], [PROGRAM_URL, true, await Deno.realPath(executable)]);
+  assertEquals([url, main, exe], [MAIN_URL, true, await Deno.realPath(executable)]);
 });
 
 Deno.test("An uncaught error shows the program's names and lines", async () => {
   const { code, stderr } = await probe(["throw"], { env: { NO_COLOR: "1" } });
   assertEquals(code, 1);
   assertMatch(stderr, /TypeError: the probe's error/);
-  assertMatch(stderr, /at Object\.throw \(splitvm\.js, <anonymous>:\d+:\d+\)/);
+  assertMatch(stderr, /at Object\.throw \(file:\/\/\/proc\/self\/fd\/219\?219,220:\d+:\d+\)/);
 });
 
-Deno.test("Workers start from the program's URL and open libraries", async () => {
-  assertEquals(report(await probe(["worker"])), { url: PROGRAM_URL, system: 0 });
+Deno.test("The main module imports the others by the descriptors that its URL names", async () => {
+  assertEquals(report(await probe(["import"])), "the other module");
+});
+
+Deno.test("Workers start from the main module's URL and open libraries", async () => {
+  assertEquals(report(await probe(["worker"])), { url: MAIN_URL, system: 0 });
 });
 
 Deno.test("A descriptor that the caller leaves open is inherited", async () => {
-  assertEquals((await shell('exec "$0" write 5 5>&1')).stdout, PROGRAM_URL);
+  assertEquals((await shell('exec "$0" write 5 5>&1')).stdout, MAIN_URL);
 });
 
 Deno.test("A descriptor that the caller has where the program should be is left alone", async () => {
@@ -101,7 +106,7 @@ Deno.test("A descriptor that the caller has where the program should be is left 
     const F_DUPFD = 0;
     assertEquals(s.fcntl(fd, F_DUPFD, 219), 219);
     assertEquals((await probe(["write", "219"])).code, 0);
-    assertEquals(await Deno.readTextFile(file), "file:///proc/self/fd/220");
+    assertEquals(await Deno.readTextFile(file), "file:///proc/self/fd/220?220,221");
   } finally {
     s.close(219);
     s.close(fd);
@@ -110,7 +115,7 @@ Deno.test("A descriptor that the caller has where the program should be is left 
 
 Deno.test("A limit on descriptors below the program's moves the program", async () => {
   const { url } = report(await shell('ulimit -n 100; exec "$0" report'));
-  assertMatch(url, /^file:\/\/\/proc\/self\/fd\/([3-9]|\d\d)$/);
+  assertMatch(url, /^file:\/\/\/proc\/self\/fd\/([3-9]|\d\d)\?\1,\d+$/);
 });
 
 Deno.test("A process that cannot store the program says in one line which call failed", async () => {
@@ -123,7 +128,7 @@ Deno.test("A process that cannot store the program says in one line which call f
 });
 
 Deno.test("A child that is the executable again has a program of its own", async () => {
-  assertEquals(report(await probe(["child"])).url, PROGRAM_URL);
+  assertEquals(report(await probe(["child"])).url, MAIN_URL);
 });
 
 Deno.test("The stored program cannot be overwritten", async () => {
@@ -147,7 +152,7 @@ Deno.test("It runs in an empty environment, by way of a symbolic link", async ()
   const link = `${folder}/link`;
   // Deno's own function would need to be allowed to write anywhere.
   assertEquals((await shell(`ln -s "$0" '${link}'`)).code, 0);
-  assertEquals(report(await run(link, ["report"], { clearEnv: true, cwd: "/" })).url, PROGRAM_URL);
+  assertEquals(report(await run(link, ["report"], { clearEnv: true, cwd: "/" })).url, MAIN_URL);
 });
 
 Deno.test("Variables that configure deno do nothing and do not arrive; others do", async () => {
@@ -226,7 +231,7 @@ Deno.test("A deno that is a script is refused with its path", async () => {
   const script = `${folder}/deno`;
   await Deno.writeTextFile(script, "#!/usr/bin/env node\n");
   await assertRejects(
-    () => buildExecutable({ deno: script, program: new Uint8Array(), permissions: [] }),
+    () => buildExecutable({ deno: script, modules: [new Uint8Array(1)], permissions: [] }),
     Error,
     `Cannot use ${script} as the deno executable`,
   );

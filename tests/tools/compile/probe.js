@@ -28,6 +28,10 @@ const COMMANDS = {
       environment: Deno.env.toObject(),
       exe: Deno.execPath(),
     }),
+  import: async () => {
+    const { search } = new URL(import.meta.url);
+    print((await import(`file:///proc/self/fd/${search.slice(1).split(",")[1]}`)).name);
+  },
   exit: (status) => Deno.exit(Number(status)),
   write: (fd) => write(Number(fd), import.meta.url),
   overwrite: () => print(write(libc().open(cString(new URL(import.meta.url).pathname), O_RDWR), "x")),

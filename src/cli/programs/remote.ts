@@ -1,0 +1,17 @@
+/**
+ * The program that is a device process.
+ *
+ * @module
+ */
+import { runRemote } from "../../remote/run.ts";
+import type { CommandName } from "../../start.ts";
+import { parseCommandLine } from "../command_line.ts";
+import { programFor, run as runCommand } from "../run.ts";
+
+/** Carries out a command line that is for a device process; names the program for any other. */
+export function run(argv: readonly string[]): Promise<number | CommandName> {
+  return runCommand("splitvm", () => {
+    const command = parseCommandLine(argv);
+    return command.kind === "remote" ? runRemote(command.config) : programFor(command);
+  });
+}

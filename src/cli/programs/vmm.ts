@@ -1,0 +1,17 @@
+/**
+ * The program that runs virtual machines.
+ *
+ * @module
+ */
+import type { CommandName } from "../../start.ts";
+import { runVmm } from "../../vmm/run.ts";
+import { parseCommandLine } from "../command_line.ts";
+import { programFor, run as runCommand } from "../run.ts";
+
+/** Carries out a command line that is for a virtual machine; names the program for any other. */
+export function run(argv: readonly string[]): Promise<number | CommandName> {
+  return runCommand("splitvm", () => {
+    const command = parseCommandLine(argv);
+    return command.kind === "vmm" ? runVmm(command.config) : programFor(command);
+  });
+}

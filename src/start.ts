@@ -1,0 +1,77 @@
+/**
+ * Starts the program that a process or thread is to run. There are several, so that each reads no code but its own: a virtual machine starts
+ * in the time that its own part takes.
+ *
+ * @module
+ */
+
+/** A program that carries out command lines. */
+export interface CommandProgram {
+  /** @returns the exit status, or which program the command line is for. */
+  run(argv: readonly string[]): Promise<number | CommandName>;
+}
+
+/** A program that a thread runs. */
+export interface ThreadProgram {
+  /** @param message What whoever started the thread posted to it first. */
+  // deno-lint-ignore no-explicit-any
+  runWorker(message: any): void | Promise<void>;
+}
+
+/** All programs, each loaded when it is asked for. */
+export interface Programs {
+  /** `-machine q35`. */
+  readonly vmm: () => Promise<CommandProgram>;
+  /** `-machine remote`. */
+  readonly remote: () => Promise<CommandProgram>;
+  /** `splitvm img`. */
+  readonly img: () => Promise<CommandProgram>;
+  /** `-help` and the like. */
+  readonly help: () => Promise<CommandProgram>;
+  /** A thread of a virtual machine. */
+  readonly machine: () => Promise<ThreadProgram>;
+  /** A thread that waits for disks. */
+  readonly io: () => Promise<ThreadProgram>;
+}
+
+/** A program's name. */
+export type ProgramName = keyof Programs;
+
+/** The name of a program that carries out command lines. */
+export type CommandName = "vmm" | "remote" | "img" | "help";
+
+/** The thread by its name, which is `io` or says what it is for the machine. */
+function threadProgram(): "machine" | "io" {
+  return (globalThis as { name?: string }).name === "io" ? "io" : "machine";
+}
+
+/**
+ * The program that a command line is for, as far as can be seen without the tables of options. A program that was taken wrongly
+ * names the right one.
+ */
+export function likelyProgram(argv: readonly string[]): CommandName {
+  if (argv[0] === "img") return "img";
+  const machine = argv.findIndex((word) => /^--?(machine|M)$/.test(word));
+  return machine >= 0 && /^(type=)?(x-)?remote\b/.test(argv[machine + 1] ?? "") ? "remote" : "vmm";
+}
+
+async function runThread(programs: Programs): Promise<void> {
+  // Before anything is waited for: a message that finds nobody to listen is lost.
+  const message = new Promise<Event>((resolve) => addEventListener("message", resolve, { once: true }));
+  const { runWorker } = await programs[threadProgram()]();
+  runWorker((await message as MessageEvent).data);
+}
+
+async function runCommand(programs: Programs, argv: readonly string[]): Promise<number> {
+  const outcome = await (await programs[likelyProgram(argv)]()).run(argv);
+  if (typeof outcome === "number") return outcome;
+  const status = await (await programs[outcome]()).run(argv);
+  if (typeof status === "number") return status;
+  throw new Error(`the program ${outcome} takes the command line for one of ${status}`);
+}
+
+/** Runs what this process, or this thread of it, was started for. A process ends with it; a thread goes on by itself. */
+export async function start(programs: Programs): Promise<void> {
+  if ("WorkerGlobalScope" in globalThis) await runThread(programs);
+  else Deno.exit(await runCommand(programs, Deno.args));
+}
