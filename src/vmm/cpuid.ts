@@ -1,5 +1,5 @@
 /**
- * CPUID as the guest sees it: what KVM supports, with this machine's topology.
+ * CPUID as the guest sees it: what KVM supports, with this machine's topology and the host processor's name.
  *
  * Sources: Intel SDM volume 2A, CPUID; Documentation/virt/kvm/x86/cpuid.rst.
  *
@@ -89,4 +89,57 @@ function topologyLevels(leaf: number, { apicId, cpus }: CpuTopology): CpuidEntry
     ecx: index | (type << 8),
     edx: apicId,
   }));
+}
+
+/** Leaves of the processor's name: 16 characters each, in EAX, EBX, ECX and EDX. */
+const BRAND_LEAVES = [0x80000002, 0x80000003, 0x80000004];
+const REGISTERS = ["eax", "ebx", "ecx", "edx"] as const;
+const CHARACTERS_PER_LEAF = 16;
+
+/** Name and features of a processor, as other tables than CPUID show them. */
+export interface CpuIdentity {
+  /** Leaf 0: `GenuineIntel`, `AuthenticAMD`. */
+  readonly vendor: string;
+  /** Leaf 1, EAX: family, model, stepping. */
+  readonly signature: number;
+  /** Leaf 1, EDX. */
+  readonly features: number;
+  /** Leaves 0x80000002 to 0x80000004; empty for a processor without a name. */
+  readonly brand: string;
+}
+
+/** The identity that leaves show. */
+export function cpuIdentity(leaves: readonly CpuidEntry[]): CpuIdentity {
+  const find = (number: number) => leaves.find((leaf) => leaf.function === number);
+  const vendor = find(0);
+  return {
+    vendor: vendor === undefined ? "" : characters(vendor.ebx, vendor.edx, vendor.ecx),
+    signature: find(1)?.eax ?? 0,
+    features: find(1)?.edx ?? 0,
+    brand: BRAND_LEAVES.map((number) => {
+      const leaf = find(number);
+      return leaf === undefined ? "" : characters(...REGISTERS.map((register) => leaf[register]));
+    }).join("").trim(),
+  };
+}
+
+function characters(...registers: readonly number[]): string {
+  const bytes = new Uint8Array(Uint32Array.from(registers).buffer);
+  return String.fromCharCode(...bytes).replace(/\0.*$/s, "");
+}
+
+/**
+ * Gives the processor a name where the leaves have none: KVM lists the leaves of the name, all zero.
+ *
+ * @param brand Without one, nothing changes. Its first 47 characters are shown, and a NUL.
+ */
+export function withBrand(leaves: readonly CpuidEntry[], brand: string | undefined): readonly CpuidEntry[] {
+  if (brand === undefined || cpuIdentity(leaves).brand !== "") return leaves;
+  const text = new Uint8Array(BRAND_LEAVES.length * CHARACTERS_PER_LEAF);
+  new TextEncoder().encodeInto(brand, text.subarray(0, -1));
+  const words = new Uint32Array(text.buffer);
+  return leaves.map((leaf) => {
+    const at = 4 * BRAND_LEAVES.indexOf(leaf.function);
+    return at < 0 ? leaf : { ...leaf, eax: words[at], ebx: words[at + 1], ecx: words[at + 2], edx: words[at + 3] };
+  });
 }

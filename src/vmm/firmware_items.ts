@@ -9,13 +9,21 @@ import type { VmmConfig } from "./config.ts";
 import { readHostFile } from "./host_file.ts";
 import { encodeE820, firmwareE820 } from "./e820.ts";
 import { Port, type RamSplit } from "./layout.ts";
+import { smbiosFiles, type SmbiosImage } from "./smbios/smbios.ts";
 import { FwCfgBuilder, type FwCfgItems, FwCfgKey } from "./platform/fw_cfg_items.ts";
 
 /** Largest file that a user can add, in bytes: all of fw_cfg is held in memory. */
 const LARGEST_FILE = 64 * 2 ** 20;
 
+/** What firmware is to place and to know of, beyond what the user asked for. */
+export interface FirmwareMachine {
+  readonly ram: RamSplit;
+  readonly acpi: AcpiImage;
+  readonly smbios: SmbiosImage;
+}
+
 /** Builds the items of a machine. @throws {Error} when a file that the user named cannot be read or taken. */
-export function buildFirmwareItems(config: VmmConfig, ram: RamSplit, acpi: AcpiImage): FwCfgItems {
+export function buildFirmwareItems(config: VmmConfig, { ram, acpi, smbios }: FirmwareMachine): FwCfgItems {
   const builder = new FwCfgBuilder()
     .number(FwCfgKey.RAM_SIZE, 8, config.memory.size)
     .number(FwCfgKey.CPU_COUNT, 2, config.cpus)
@@ -26,7 +34,7 @@ export function buildFirmwareItems(config: VmmConfig, ram: RamSplit, acpi: AcpiI
     .number(FwCfgKey.IRQ0_OVERRIDE, 4, 1)
     .item(FwCfgKey.UUID, uuidBytes(config.uuid))
     .file("etc/e820", encodeE820(firmwareE820(ram)));
-  for (const [name, data] of acpiFiles(acpi)) builder.file(name, data);
+  for (const [name, data] of [...acpiFiles(acpi), ...smbiosFiles(smbios)]) builder.file(name, data);
   // Without a display, SeaBIOS shows its screen on the serial port.
   if (config.serialPorts[0] !== undefined) builder.numberFile("etc/sercon-port", 2, Port.COM1);
   for (const { name, source } of config.firmwareFiles) {

@@ -22,16 +22,19 @@ import { type AcpiImage, buildAcpi } from "./acpi/acpi.ts";
 import { loadFirmware } from "./boot/boot_files.ts";
 import { openOutput } from "./character_sink.ts";
 import type { ProxyDeviceConfig, VmmConfig } from "./config.ts";
-import { guestCpuid } from "./cpuid.ts";
+import { cpuIdentity, guestCpuid, withBrand } from "./cpuid.ts";
 import { buildFirmwareItems } from "./firmware_items.ts";
+import { hostBrand } from "./host_cpu.ts";
 import { Gsi, KvmLayout, PciSlot, Port, RamLayout, splitRam } from "./layout.ts";
 import type { DeviceControlHandle, MachineHandle, PlacedProxy } from "./machine_handle.ts";
 import { createRam } from "./ram.ts";
+import { buildSmbios, type SmbiosImage } from "./smbios/smbios.ts";
 
 /** A machine that can be started, and what its end has to clean up. */
 export interface LaunchedMachine {
   readonly handle: MachineHandle;
   readonly acpi: AcpiImage;
+  readonly smbios: SmbiosImage;
   /** The model-specific registers that make up a vCPU's state. */
   readonly msrs: readonly number[];
   /** Width of the guest's physical addresses. */
@@ -68,7 +71,7 @@ export function launch(config: VmmConfig, self: SelfCommand, monitors: readonly 
   const processes = new DeviceProcesses(config, self);
   try {
     const firmware = config.kernel === undefined ? loadFirmware(config.firmware) : undefined;
-    const cpuid = kvm.supportedCpuid();
+    const cpuid = withBrand(kvm.supportedCpuid(), hostBrand());
     const addressBits = physicalAddressBits(cpuid);
     requireAddressable(config.memory.size, addressBits);
     const ram = createRam(config.memory.size, config.memory.id, config.memory.seal);
@@ -80,6 +83,10 @@ export function launch(config: VmmConfig, self: SelfCommand, monitors: readonly 
       physicalAddressBits: addressBits,
       serialPorts: acpiSerialPorts(config),
     });
+    const smbios = buildSmbios(
+      { ram: ram.split, cpus: config.cpus, processor: cpuIdentity(cpuid), uuid: config.uuid },
+      { bios: firmware === undefined },
+    );
     const handle: MachineHandle = {
       config,
       vmFd: vm.fd,
@@ -87,7 +94,7 @@ export function launch(config: VmmConfig, self: SelfCommand, monitors: readonly 
       vcpuMmapSize: kvm.vcpuMmapSize(),
       ram: ram.handle,
       firmware,
-      firmwareItems: buildFirmwareItems(config, ram.split, acpi),
+      firmwareItems: buildFirmwareItems(config, { ram: ram.split, acpi, smbios }),
       proxies: processes.connect(),
       deviceControls: processes.controls(),
       monitors,
@@ -103,6 +110,7 @@ export function launch(config: VmmConfig, self: SelfCommand, monitors: readonly 
     return {
       handle,
       acpi,
+      smbios,
       msrs: kvm.msrIndices(),
       physicalAddressBits: addressBits,
       endDevices: () => processes.end(),

@@ -22,6 +22,7 @@ import { makeSciLevelTriggered, programChipset } from "./pci/chipset_setup.ts";
 import { cmosContents } from "./platform/cmos_contents.ts";
 import type { Cause, StoppedState } from "./run_state.ts";
 import { SELF_ENVIRONMENT, selfCommand, selfModule } from "./self_command.ts";
+import { placeSmbios } from "./smbios/smbios.ts";
 import { PowerOnState, setInitialState } from "./vcpu_state.ts";
 import { Vcpu, type VcpuStop } from "./vcpu.ts";
 import type { WorkerMessage } from "./worker.ts";
@@ -196,7 +197,8 @@ class Leader {
     programChipset(pci);
     makeSciLevelTriggered(vm);
     for (const vcpu of vcpus) setFirmwareMtrrs(vcpu, this.#launched.physicalAddressBits);
-    for (const { gpa, bytes } of this.#acpi.regions) ram.memory.write(gpa, bytes);
+    const tables = [...this.#acpi.regions, ...placeSmbios(this.#launched.smbios)];
+    for (const { gpa, bytes } of tables) ram.memory.write(gpa, bytes);
     setInitialState(vcpus[0], this.#loadKernel(config, this.#kernel));
   }
 

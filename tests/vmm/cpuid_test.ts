@@ -1,7 +1,7 @@
 /** CPUID leaves against the Intel SDM, volume 2A, CPUID, and the AMD APM, volume 3, appendix E. */
 import { assert, assertEquals } from "@std/assert";
 import type { CpuidEntry } from "../../src/ffi/kvm.ts";
-import { type CpuTopology, guestCpuid } from "../../src/vmm/cpuid.ts";
+import { cpuIdentity, type CpuTopology, guestCpuid, withBrand } from "../../src/vmm/cpuid.ts";
 
 function leaf(fn: number, registers: Partial<CpuidEntry> = {}): CpuidEntry {
   return { function: fn, index: 0, flags: 0, eax: 0, ebx: 0, ecx: 0, edx: 0, ...registers };
@@ -79,4 +79,30 @@ Deno.test("other leaves pass as they are, and the host's list is left alone", ()
   const before = structuredClone(host);
   assertEquals(adapted(host, { cpus: 2, apicId: 1 })[0], host[0]);
   assertEquals(host, before);
+});
+
+const BRAND_LEAVES = [0x80000002, 0x80000003, 0x80000004].map((number) => leaf(number));
+
+Deno.test("a processor without a name gets the host's, in the order of the registers", () => {
+  const named = withBrand(BRAND_LEAVES, "ABCDEFGHIJKLMNOPQRSTU");
+  assertEquals(named[0], leaf(0x80000002, { eax: 0x44434241, ebx: 0x48474645, ecx: 0x4c4b4a49, edx: 0x504f4e4d }));
+  assertEquals(named[1], leaf(0x80000003, { eax: 0x54535251, ebx: 0x55 }));
+  assertEquals(cpuIdentity(named).brand, "ABCDEFGHIJKLMNOPQRSTU");
+});
+
+Deno.test("a long name ends with a NUL in the last byte", () => {
+  const named = withBrand(BRAND_LEAVES, "x".repeat(100));
+  assertEquals(named[2].edx >>> 24, 0);
+  assertEquals(cpuIdentity(named).brand, "x".repeat(47));
+});
+
+Deno.test("a processor that has a name keeps it, and one of a host without a name has none", () => {
+  const named = withBrand(BRAND_LEAVES, "first");
+  assertEquals(cpuIdentity(withBrand(named, "second")).brand, "first");
+  assertEquals(withBrand(BRAND_LEAVES, undefined), BRAND_LEAVES);
+});
+
+Deno.test("leaf 0 shows the vendor in EBX, EDX, ECX", () => {
+  const leaves = [leaf(0, { ebx: 0x756e6547, edx: 0x49656e69, ecx: 0x6c65746e }), leaf(1, { eax: 0x306c3, edx: 7 })];
+  assertEquals(cpuIdentity(leaves), { vendor: "GenuineIntel", signature: 0x306c3, features: 7, brand: "" });
 });

@@ -3,6 +3,7 @@ import { assertEquals, assertThrows } from "@std/assert";
 import { buildAcpi } from "../../src/vmm/acpi/acpi.ts";
 import type { VmmConfig } from "../../src/vmm/config.ts";
 import { buildFirmwareItems } from "../../src/vmm/firmware_items.ts";
+import { buildSmbios } from "../../src/vmm/smbios/smbios.ts";
 import type { FwCfgItems } from "../../src/vmm/platform/fw_cfg_items.ts";
 
 const RAM = { low: 0x8000_0000, high: 0x4000_0000 };
@@ -29,7 +30,9 @@ const CONFIG: VmmConfig = {
 
 function build(changes: Partial<VmmConfig> = {}): FwCfgItems {
   const acpi = buildAcpi({ cpus: 3, ram: RAM, physicalAddressBits: 40, serialPorts: [] });
-  return buildFirmwareItems({ ...CONFIG, ...changes }, RAM, acpi);
+  const processor = { vendor: "GenuineIntel", signature: 0x306c3, features: 0xfff, brand: "A processor" };
+  const smbios = buildSmbios({ ram: RAM, cpus: 3, processor }, { bios: false });
+  return buildFirmwareItems({ ...CONFIG, ...changes }, { ram: RAM, acpi, smbios });
 }
 
 /** A file by its name, by way of the directory. */
@@ -78,4 +81,12 @@ Deno.test("a user's file is there, and cannot replace one of the machine's", () 
     Error,
     "-fw_cfg name=etc/e820: the machine has a file of that name itself",
   );
+});
+
+Deno.test("the SMBIOS tables are there: the entry point, and as many bytes of tables as it says", () => {
+  const items = build();
+  const entry = file(items, "etc/smbios/smbios-anchor")!;
+  const tables = file(items, "etc/smbios/smbios-tables")!;
+  assertEquals(new TextDecoder().decode(entry.subarray(0, 4)), "_SM_");
+  assertEquals(new DataView(entry.buffer).getUint16(0x16, true), tables.length);
 });

@@ -3,11 +3,13 @@ import { assertEquals } from "@std/assert";
 import { closeFd } from "../../src/ffi/file.ts";
 import { buildAcpi } from "../../src/vmm/acpi/acpi.ts";
 import type { VmmConfig } from "../../src/vmm/config.ts";
+import { cpuIdentity } from "../../src/vmm/cpuid.ts";
 import { buildFirmwareItems } from "../../src/vmm/firmware_items.ts";
 import { PciSlot, Port } from "../../src/vmm/layout.ts";
 import { Machine } from "../../src/vmm/machine.ts";
 import type { MachineHandle } from "../../src/vmm/machine_handle.ts";
 import { createRam } from "../../src/vmm/ram.ts";
+import { buildSmbios } from "../../src/vmm/smbios/smbios.ts";
 
 const RAM_SIZE = 0x20_0000;
 /** No interrupt and no memory slot changes in these tests, so nothing is asked of a virtual machine. */
@@ -40,10 +42,11 @@ function withHandle(body: (handle: MachineHandle) => void, changes: Partial<VmmC
     const config = { ...CONFIG, ...changes };
     const ram = createRam(RAM_SIZE, "test-ram", true);
     const acpi = buildAcpi({ cpus: 1, ram: ram.split, physicalAddressBits: 40, serialPorts: [] });
+    const smbios = buildSmbios({ ram: ram.split, cpus: 1, processor: cpuIdentity([]) }, { bios: false });
     try {
       body({
         ...{ config, vmFd: NO_VM, vcpuFds: [], vcpuMmapSize: 0x3000, ram: ram.handle, firmware: undefined },
-        firmwareItems: buildFirmwareItems(config, ram.split, acpi),
+        firmwareItems: buildFirmwareItems(config, { ram: ram.split, acpi, smbios }),
         ...{
           proxies: [],
           deviceControls: [],

@@ -5,6 +5,7 @@
  * @module
  */
 import type { MemoryRegion } from "../../device/guest_memory.ts";
+import { LegacyRegion } from "../layout.ts";
 import { DSDT_REVISION, dsdtBody } from "./dsdt.ts";
 import { type AcpiImage, AcpiImageBuilder, relocate, RSDP_ALIGNMENT, TABLES_ALIGNMENT } from "./image.ts";
 import type { AcpiMachine } from "./machine.ts";
@@ -16,9 +17,12 @@ export type { AcpiMachine, AcpiSerialPort } from "./machine.ts";
 /** APIC IDs and MADT processor UIDs are bytes, and 255 means all processors. */
 const MAX_CPUS = 255;
 
-/** Where firmware-less tables begin: operating systems search 0xe0000 to 0xfffff for the RSDP (ACPI 6.5, section 5.2.5.1). */
+/**
+ * Where firmware-less tables begin: operating systems search 0xe0000 to 0xfffff for the RSDP (ACPI 6.5, section 5.2.5.1). SMBIOS has the
+ * upper half, where alone it is searched.
+ */
 const DIRECT_BASE = 0xe_0000;
-const DIRECT_END = 0x10_0000;
+const DIRECT_END = LegacyRegion.BIOS_BASE;
 const PAGE_SIZE = 0x1000;
 
 /**
@@ -65,7 +69,7 @@ export interface PlacedAcpi {
 export function placeAcpi(image: AcpiImage): PlacedAcpi {
   const tablesAddress = alignUp(DIRECT_BASE + alignUp(image.rsdp.length, RSDP_ALIGNMENT), TABLES_ALIGNMENT);
   const end = alignUp(tablesAddress + image.tables.length, PAGE_SIZE);
-  if (end > DIRECT_END) throw new RangeError(`ACPI tables of ${image.tables.length} bytes do not fit below 1 MiB`);
+  if (end > DIRECT_END) throw new RangeError(`ACPI tables of ${image.tables.length} bytes do not fit below the BIOS`);
   const { rsdp, tables } = relocate(image, tablesAddress);
   return {
     rsdpAddress: DIRECT_BASE,
