@@ -97,10 +97,12 @@ export function hostBridge(machine: AcpiMachine, children: readonly Term[]): Ter
   );
 }
 
-/** Ports but for configuration space's own; memory below 4 GiB around ECAM; memory above RAM. */
+/**
+ * Ports but for configuration space's own; memory where firmware puts BARs, too, which the MTRRs say is uncacheable; memory above RAM.
+ */
 function windows(machine: AcpiMachine): Term {
   const { CONFIG_ADDRESS } = Port;
-  const { ECAM_BASE, PCI_HOLE_BASE, PCI_HOLE_END } = MmioLayout;
+  const { PCI_HOLE_BASE, PCI_HOLE_END } = MmioLayout;
   const high = highPciWindow(machine);
   return resourceTemplate(
     busNumbers(0, LAST_BUS),
@@ -108,7 +110,6 @@ function windows(machine: AcpiMachine): Term {
     ioWindow(0, CONFIG_ADDRESS - 1),
     ioWindow(CONFIG_ADDRESS + PortCount.CONFIG, 0xffff),
     memoryWindow(LegacyRegion.VGA_BASE, LegacyRegion.VGA_BASE + LegacyRegion.VGA_SIZE - 1, { cacheable: true }),
-    ...(machine.ram.low < ECAM_BASE ? [memoryWindow(machine.ram.low, ECAM_BASE - 1)] : []),
     memoryWindow(PCI_HOLE_BASE, PCI_HOLE_END - 1),
     ...(high === undefined ? [] : [memoryWindow(high.first, high.last, { cacheable: true })]),
   );

@@ -158,12 +158,29 @@ Deno.test("1 to 255 CPUs are described, and no others", () => {
   for (const cpus of [0, 256, 1.5]) assertThrows(() => buildAcpi({ ...MACHINE, cpus }), RangeError);
 });
 
-Deno.test("placed tables say which pages they take", () => {
-  const { base, size, regions } = placeAcpi(buildAcpi(MACHINE));
-  assertEquals([base % 0x1000, size % 0x1000], [0, 0]);
-  for (const { gpa, bytes } of regions) {
-    assertEquals(gpa >= base && gpa + bytes.length <= base + size && base + size <= 0x10_0000, true);
+/** SMBIOS has the segment from here on. */
+const BIOS_SEGMENT = 0xf_0000;
+
+Deno.test("placed tables say which pages they take, below the BIOS's segment", () => {
+  for (const cpus of [2, 255]) {
+    const { base, size, regions } = placeAcpi(buildAcpi({ ...MACHINE, cpus }));
+    assertEquals([base % 0x1000, size % 0x1000], [0, 0]);
+    for (const { gpa, bytes } of regions) {
+      assertEquals(gpa >= base && gpa + bytes.length <= base + size && base + size <= BIOS_SEGMENT, true);
+    }
   }
+});
+
+Deno.test("the host bridge's windows below 4 GiB are where memory types say that devices are", () => {
+  const { ram, u32, u64, tables } = createGuest();
+  const dsdt = u64(tables.get("FACP")! + 140);
+  const windows = [];
+  for (let at = dsdt; at < dsdt + u32(dsdt + 4); at++) {
+    // DWordMemory: tag 0x87, 23 bytes, resource type 0 (section 6.4.3.5.2); minimum and maximum at 10 and 14.
+    if (ram[at] !== 0x87 || ram[at + 1] !== 23 || ram[at + 2] !== 0 || ram[at + 3] !== 0) continue;
+    windows.push([u32(at + 10), u32(at + 14)]);
+  }
+  assertEquals(windows, [[0xa_0000, 0xb_ffff], [0xc000_0000, 0xfebf_ffff]]);
 });
 
 const FILE_SIZE = 56;
