@@ -12,7 +12,7 @@
  *
  * @module
  */
-import { type AccessSize, ConfigSpace, PciConfig } from "../../device/config_space.ts";
+import { type AccessSize, ConfigSpace, PciConfig, PciStatus } from "../../device/config_space.ts";
 import type { DeviceHost, PciDevice } from "../../device/pci_device.ts";
 import type { SavedState } from "../../device/state.ts";
 import type { ScsiBus } from "../scsi/scsi.ts";
@@ -38,17 +38,23 @@ import {
 import { ScriptsProcessor } from "./scripts.ts";
 import { ChipTimers } from "./timers.ts";
 
-/** Identity and defaults as QEMU 7.2 shows them (it leaves the subsystem vendor zero). */
+/**
+ * The manual, section 4.1: the subsystem IDs of a board without a serial EEPROM. The chip's power management capability is not modelled, so
+ * there is no capability list.
+ */
 const IDENTITY = {
   vendorId: 0x1000,
   deviceId: 0x0012,
   revisionId: 0,
   classCode: 0x010000,
-  subsystemVendorId: 0x0000,
+  subsystemVendorId: 0x1000,
   subsystemId: 0x1000,
   interruptPin: 1,
 } as const;
-const LATENCY_TIMER = 0xff;
+/** DEVSEL# comes with medium timing. */
+const STATUS_DEVSEL_MEDIUM = 0x0200;
+/** In units of 250 ns: bursts of 4.25 µs, every 16 µs. */
+const [MIN_GNT, MAX_LAT] = [0x11, 0x40];
 
 /** GPIO pins that are inputs float high. */
 const GPIO_PINS = 0x1f;
@@ -199,7 +205,9 @@ export class Lsi53c895a implements PciDevice {
   #defineConfig(): void {
     const { config } = this;
     config.identify(IDENTITY);
-    config.define(PciConfig.LATENCY_TIMER, 1, LATENCY_TIMER, 0xff);
+    config.define(PciConfig.STATUS, 2, STATUS_DEVSEL_MEDIUM, 0, PciStatus.WRITE_ONE_TO_CLEAR);
+    config.define(PciConfig.MIN_GNT, 1, MIN_GNT);
+    config.define(PciConfig.MAX_LAT, 1, MAX_LAT);
     config.addBar({ index: Bar.IO_REGISTERS, space: "io", size: Reg.SIZE });
     config.addBar({ index: Bar.MEMORY_REGISTERS, space: "memory", size: REGISTER_BAR_SIZE });
     config.addBar({ index: Bar.SCRIPTS_RAM, space: "memory", size: SCRIPTS_RAM_SIZE });

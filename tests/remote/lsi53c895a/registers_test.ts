@@ -4,14 +4,24 @@ import { Ctest2, Dcntl, Istat0, Reg, Scntl1, Sist0, Sstat0 } from "../../../src/
 import { Bench, FakeTarget, RAM_BASE, REGISTERS_BASE } from "./harness.ts";
 import * as S from "./scripts_words.ts";
 
-Deno.test("the function has the identity of QEMU's lsi53c895a", () => {
+Deno.test("the function has the identity of an LSI53C895A on a board without a serial EEPROM", () => {
   const { config } = new Bench().device;
   assertEquals(config.read(PciConfig.VENDOR_ID, 2), 0x1000);
   assertEquals(config.read(PciConfig.DEVICE_ID, 2), 0x0012);
   assertEquals(config.read(PciConfig.REVISION_ID, 4), 0x01000000);
-  assertEquals(config.read(PciConfig.LATENCY_TIMER, 1), 0xff);
-  assertEquals(config.read(PciConfig.SUBSYSTEM_VENDOR_ID, 4), 0x10000000);
+  assertEquals(config.read(PciConfig.SUBSYSTEM_VENDOR_ID, 4), 0x10001000);
   assertEquals(config.read(PciConfig.INTERRUPT_PIN, 1), 1);
+});
+
+Deno.test("the function is as fast on the bus, and as much in need of it, as the chip", () => {
+  const { config } = new Bench().device;
+  assertEquals(config.read(PciConfig.STATUS, 2), 0x0200, "DEVSEL# with medium timing, no capabilities");
+  assertEquals(config.read(PciConfig.LATENCY_TIMER, 1), 0, "software sets it");
+  assertEquals([config.read(PciConfig.MIN_GNT, 1), config.read(PciConfig.MAX_LAT, 1)], [17, 64]);
+  config.write(PciConfig.LATENCY_TIMER, 1, 0x48);
+  assertEquals(config.read(PciConfig.LATENCY_TIMER, 1), 0x48);
+  config.write(PciConfig.STATUS, 2, 0xffff);
+  assertEquals(config.read(PciConfig.STATUS, 2), 0x0200);
 });
 
 Deno.test("its BARs are 256 bytes of I/O, 1 KiB and 8 KiB of memory", () => {
