@@ -25,7 +25,7 @@ import {
   type Variants,
   withDefault,
 } from "../options/properties.ts";
-import { characterTarget, CHARDEV_TYPES, monitorTarget } from "./character_devices.ts";
+import { characterTarget, CHARDEV_TYPES, humanMonitorTarget, monitorTarget } from "./character_devices.ts";
 
 /** What follows an option. */
 export type OptionArgument =
@@ -197,7 +197,7 @@ const kernelCommandLine: PropertyType<string> = {
 
 const MONITOR_PROPERTIES = {
   chardev: required(identifier, "id of the -chardev that clients are on"),
-  mode: required(oneOf("control"), "QMP; there is no monitor for people"),
+  mode: withDefault(oneOf("readline", "control"), "readline", "for people, or QMP"),
   pretty: withDefault(bool, false, "answers are spread over several lines"),
 } satisfies Properties;
 
@@ -423,14 +423,34 @@ export const OPTIONS = {
   },
   "mon": {
     section: "Consoles",
-    description: "adds a QMP server on a -chardev",
+    description: "adds a monitor, for people or QMP, on a -chardev",
     roles: BOTH,
     repeatable: true,
     argument: { kind: "properties", implied: "chardev", properties: MONITOR_PROPERTIES },
   },
+  "monitor": {
+    section: "Consoles",
+    description: "adds a monitor for people; a device process has none",
+    roles: BOTH,
+    repeatable: true,
+    argument: { kind: "value", type: humanMonitorTarget },
+  },
+  "nographic": {
+    section: "Consoles",
+    description: "COM1 and a monitor share stdio, as -serial mon:stdio; either goes where -serial or -monitor says",
+    roles: BOTH,
+    argument: FLAG,
+    repeatable: true,
+  },
+  "echr": {
+    section: "Consoles",
+    description: "escape key of a console that is shared with a monitor, by its ASCII code; 1 (Ctrl-A) if left out",
+    roles: VMM,
+    argument: { kind: "value", type: integer({ min: 1, max: 31 }) },
+  },
   "nodefaults": {
     section: "Consoles",
-    description: "no serial port that was not asked for",
+    description: "no serial port or monitor that was not asked for",
     roles: BOTH,
     argument: FLAG,
     repeatable: true,
@@ -439,11 +459,9 @@ export const OPTIONS = {
   "help": { section: "Information", description: "prints this", roles: BOTH, argument: FLAG, aliases: ["h"] },
   "version": { section: "Information", description: "prints the version", roles: BOTH, argument: FLAG },
 
-  "nographic": always("there is no display, and COM1 is on stdio"),
   "no-user-config": always("there are no configuration files"),
   "display": none("display"),
   "vga": none("display"),
-  "monitor": none("monitor"),
   "parallel": none("parallel port"),
   "net": none("network device"),
   "nic": none("network device"),

@@ -19,15 +19,19 @@ import type {
   VmmConfig,
 } from "../vmm/config.ts";
 import { type Arguments, type Given, withGlobals } from "./arguments.ts";
+import type { CharacterTarget } from "./character_devices.ts";
 import { ChardevPool } from "./chardev_pool.ts";
 import { resolveControllers } from "./controllers.ts";
-import { resolveMonitors } from "./monitors.ts";
+import { resolveHumanMonitors, resolveMonitors } from "./monitors.ts";
 import { OPTIONS } from "./option_table.ts";
 import { DescriptorRegistry, IdRegistry, registerDeviceIds } from "./registries.ts";
 
 const DEFAULT_MEMORY = 128 * 2 ** 20;
+const CTRL_A = 1;
 /** COM1 to COM4. */
 const SERIAL_PORTS = 4;
+/** The monitor that nobody asked for; QEMU's name for it. */
+const MONITOR_ID = "compat_monitor0";
 /** Slots 1 to 0x1e of bus 0. */
 const PCI_SLOTS = 30;
 
@@ -124,25 +128,25 @@ function pciDevices(args: Arguments, descriptors: DescriptorRegistry): (ProxyDev
 
 function debugConsoles({ device, debugcon, global }: Arguments, chardevs: ChardevPool): DebugConsoleConfig[] {
   const consoles: (DebugConsoleConfig & { where: string })[] = [];
-  const add = (where: string, port: number, backend: DebugConsoleConfig["backend"] | undefined) => {
-    if (backend === undefined) return;
+  const add = (where: string, port: number, characterDevice: number | undefined) => {
+    if (characterDevice === undefined) return;
     const other = consoles.find((console) => console.port === port);
     if (other !== undefined) {
       throw new OptionError(where, `iobase=0x${port.toString(16)} belongs to ${other.where} already`);
     }
-    consoles.push({ where, port, backend });
+    consoles.push({ where, port, characterDevice });
   };
-  for (const { where, value } of debugcon) {
+  for (const [i, { where, value }] of debugcon.entries()) {
     const pairs = withGlobals("isa-debugcon", [{ key: "chardev", value: "unnamed" }], global);
     const { iobase } = parseProperties(where, DEVICE_TYPES["isa-debugcon"].properties, pairs);
-    add(where, iobase, chardevs.resolve(where, value));
+    add(where, iobase, chardevs.resolve(where, value, `debugcon${i}`));
   }
   for (const { where, value } of device) {
     if (value.name !== "isa-debugcon") continue;
     const { iobase, chardev: id } = value.values;
-    add(where, iobase, chardevs.resolve(where, { kind: "chardev", id }));
+    add(where, iobase, chardevs.resolve(where, { kind: "chardev", id }, id));
   }
-  return consoles.map(({ port, backend }) => ({ port, backend }));
+  return consoles.map(({ port, characterDevice }) => ({ port, characterDevice }));
 }
 
 function debugExit({ device }: Arguments, consoles: readonly DebugConsoleConfig[]): DebugExitConfig | undefined {
@@ -160,13 +164,27 @@ function debugExit({ device }: Arguments, consoles: readonly DebugConsoleConfig[
   return found;
 }
 
+/** Who gets standard input and output without being asked: with `-nographic`, a monitor as well (QEMU: softmmu/vl.c). */
+function defaultConsole(args: Arguments, chardevs: ChardevPool): CharacterTarget {
+  const wantsPort = args.serial.length === 0;
+  const hasMonitor = [args.monitor, args.mon, args.qmp].some((given) => given.length > 0) ||
+    args.serial.some(({ value }) => value.kind === "backend" && value.monitor);
+  const wantsMonitor = args.nographic.length > 0 && !hasMonitor;
+  if (args.nodefaults.length > 0 || chardevs.stdioTaken) return { kind: "none" };
+  // Shared with a monitor, Ctrl-C is the guest's.
+  const backend = { kind: "stdio", signals: !(wantsPort && wantsMonitor) } as const;
+  if (wantsPort) return { kind: "backend", backend, monitor: wantsMonitor };
+  if (wantsMonitor) chardevs.addHumanMonitor("-nographic", { kind: "backend", backend, monitor: false }, MONITOR_ID);
+  return { kind: "none" };
+}
+
 function serialPorts(args: Arguments, chardevs: ChardevPool): VmmConfig["serialPorts"] {
   if (args.serial.length > SERIAL_PORTS) {
     throw new OptionError("-serial", `there are ${args.serial.length} of them; expected at most ${SERIAL_PORTS}`);
   }
-  const ports = args.serial.map(({ where, value }) => chardevs.resolve(where, value));
-  const wantsDefault = args.serial.length === 0 && args.nodefaults.length === 0;
-  return wantsDefault && !chardevs.stdioTaken ? [{ kind: "stdio" }] : ports;
+  const ports = args.serial.map(({ where, value }, i) => chardevs.resolve(where, value, `serial${i}`));
+  const console = chardevs.resolve("the default serial port", defaultConsole(args, chardevs), "serial0");
+  return console === undefined ? ports : [console];
 }
 
 function firmwareFiles({ fw_cfg }: Arguments): FirmwareFileConfig[] {
@@ -192,11 +210,13 @@ function bootConfig({ boot }: Arguments): BootConfig {
  * @throws {OptionError} when the options do not fit together.
  */
 export function vmmConfig(args: Arguments): VmmConfig {
-  const chardevs = new ChardevPool(args.chardev);
   const descriptors = new DescriptorRegistry();
+  const chardevs = new ChardevPool(args.chardev, descriptors);
   // Before the serial ports, of which one takes standard input and output where nobody else does.
-  const monitors = resolveMonitors(args, chardevs, descriptors);
+  const monitors = resolveMonitors(args, chardevs);
+  resolveHumanMonitors(args, chardevs);
   const consoles = debugConsoles(args, chardevs);
+  const ports = serialPorts(args, chardevs);
   const config: VmmConfig = {
     name: args.name[0]?.value.guest,
     uuid: args.uuid[0]?.value,
@@ -206,7 +226,8 @@ export function vmmConfig(args: Arguments): VmmConfig {
     firmware: args.bios[0]?.value,
     kernel: kernelConfig(args),
     devices: pciDevices(args, descriptors),
-    serialPorts: serialPorts(args, chardevs),
+    characterDevices: chardevs.devices,
+    serialPorts: ports,
     debugConsoles: consoles,
     debugExit: debugExit(args, consoles),
     firmwareFiles: firmwareFiles(args),
@@ -215,6 +236,8 @@ export function vmmConfig(args: Arguments): VmmConfig {
     noReboot: args["no-reboot"].length > 0,
     startPaused: args.S.length > 0,
     monitors,
+    humanMonitors: chardevs.humanMonitors,
+    escapeKey: args.echr[0]?.value ?? CTRL_A,
   };
   chardevs.requireAllTaken();
   return config;

@@ -96,6 +96,21 @@ export function duplicateFd(fd: number, atLeast = 3): number {
   return checked(`fcntl(${fd}, F_DUPFD_CLOEXEC)`, syscalls().fcntl(fd, F_DUPFD_CLOEXEC, atLeast));
 }
 
+/**
+ * Makes `number` lead to where `fd` does, close-on-exec. That is one step for every thread of this process: a call that uses the number
+ * reaches either the old file or the new one.
+ */
+export function redirectFd(fd: number, number: number): void {
+  retrying(`dup3(${fd}, ${number})`, () => syscalls().dup3(fd, number, OpenFlags.O_CLOEXEC));
+}
+
+/** Makes a pipe, close-on-exec. @returns its reading and its writing end. */
+export function createPipe(): [number, number] {
+  const ends = new Int32Array(2);
+  checked("pipe2", syscalls().pipe2(ends, OpenFlags.O_CLOEXEC));
+  return [ends[0], ends[1]];
+}
+
 /** Whether `fd` is an open descriptor of this process. */
 export function isOpenFd(fd: number): boolean {
   return syscalls().fcntl(fd, F_GETFL, 0) >= 0;

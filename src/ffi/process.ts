@@ -25,6 +25,8 @@ const LIBC_SPAWN = {
   posix_spawnattr_init: { parameters: ["buffer"], result: "i32" },
   // int posix_spawnattr_setflags(posix_spawnattr_t *attributes, short flags)
   posix_spawnattr_setflags: { parameters: ["buffer", "i16"], result: "i32" },
+  // int posix_spawnattr_setsigmask(posix_spawnattr_t *attributes, const sigset_t *mask)
+  posix_spawnattr_setsigmask: { parameters: ["buffer", "buffer"], result: "i32" },
   // int posix_spawnattr_destroy(posix_spawnattr_t *attributes)
   posix_spawnattr_destroy: { parameters: ["buffer"], result: "i32" },
 } as const satisfies Deno.ForeignLibraryInterface;
@@ -35,6 +37,8 @@ const POSIX_SPAWN_SETSIGMASK = 8;
 const POSIX_SPAWN_SETPGROUP = 2;
 /** Room for glibc's posix_spawn_file_actions_t (80 bytes) and posix_spawnattr_t (336 bytes). */
 const OPAQUE_SIZE = 512;
+/** A sigset_t with every signal. */
+const ALL_SIGNALS = new Uint8Array(128).fill(0xff);
 /** Duplicates made for a spawn live above any number that a child asks for. */
 const SPARE_FDS = 512;
 
@@ -56,6 +60,7 @@ export const Signal = {
   CHLD: 17,
   CONT: 18,
   STOP: 19,
+  TSTP: 20,
 } as const;
 
 /** How to start a program. */
@@ -71,6 +76,8 @@ export interface SpawnOptions {
   readonly descriptors?: ReadonlyMap<number, number | null>;
   /** Whether it gets a process group of its own, so that signals from the terminal's keys pass it by. @default {false} */
   readonly ownGroup?: boolean;
+  /** Whether it starts with every signal blocked, but for those that cannot be. @default {false} */
+  readonly blockSignals?: boolean;
 }
 
 /** How a process ended: with an exit code, or by a signal. */
@@ -116,6 +123,7 @@ export function spawn(options: SpawnOptions): ChildProcess {
   must("posix_spawnattr_init", libc.posix_spawnattr_init(attributes));
   try {
     must("posix_spawnattr_setflags", libc.posix_spawnattr_setflags(attributes, flags));
+    if (options.blockSignals) must("setsigmask", libc.posix_spawnattr_setsigmask(attributes, ALL_SIGNALS));
     let highest = 2;
     for (const [number, fd] of options.descriptors ?? []) {
       // By way of a spare number, so that no dup2 overwrites the source of a later one.
@@ -179,6 +187,11 @@ function child(pid: number): ChildProcess {
     poll: () => reap(WNOHANG),
     close: () => closeFd(pidfd),
   };
+}
+
+/** Stops this process until somebody continues it. */
+export function stopSelf(): void {
+  checked("kill(SIGSTOP)", syscalls().kill(syscalls().getpid(), Signal.STOP));
 }
 
 /**

@@ -73,6 +73,8 @@ const SYSCALLS = {
   fcntl: { number: 72, parameters: ["i32", "i32", "i32"], result: "i32" },
   // int fcntl(int fd, int cmd, struct flock *lock)
   fcntl_buffer: { number: 72, parameters: ["i32", "i32", "buffer"], result: "i32" },
+  // pid_t getpgrp(void)
+  getpgrp: { number: 111, parameters: [], result: "i32" },
   // int fdatasync(int fd)
   fdatasync: { number: 75, parameters: ["i32"], result: "i32" },
   // int ftruncate(int fd, off_t length)
@@ -120,6 +122,8 @@ const SYSCALLS = {
   eventfd2: { number: 290, parameters: ["u32", "i32"], result: "i32" },
   // int epoll_create1(int flags)
   epoll_create1: { number: 291, parameters: ["i32"], result: "i32" },
+  // int dup3(int oldfd, int newfd, int flags)
+  dup3: { number: 292, parameters: ["i32", "i32", "i32"], result: "i32" },
   // int pipe2(int pipefd[2], int flags)
   pipe2: { number: 293, parameters: ["buffer", "i32"], result: "i32" },
   // int memfd_create(const char *name, unsigned int flags)

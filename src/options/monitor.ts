@@ -4,16 +4,11 @@
  * @module
  */
 
+import type { SocketTransport } from "./socket_transport.ts";
+
 /** Where a server meets its clients. */
 export type MonitorTransport =
-  /** Listens at a path, for one client after the other. */
-  | { readonly kind: "listen"; readonly path: string; readonly wait: boolean }
-  /** Listens on a socket that this process inherited. */
-  | { readonly kind: "listen-fd"; readonly fd: number; readonly wait: boolean }
-  /** Connects to somebody who listens at a path. */
-  | { readonly kind: "connect"; readonly path: string }
-  /** A connected socket that this process inherited. */
-  | { readonly kind: "fd"; readonly fd: number }
+  | SocketTransport
   /** Standard input and output. */
   | { readonly kind: "stdio" };
 

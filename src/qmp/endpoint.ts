@@ -8,6 +8,7 @@ import { closeFd, isInheritedFd } from "../ffi/file.ts";
 import { isUnixStreamSocket } from "../ffi/socket.ts";
 import { acceptClient, connectTo, isListening, listenAt } from "../ffi/unix_socket.ts";
 import type { MonitorConfig, MonitorTransport } from "../options/monitor.ts";
+import type { SocketTransport } from "../options/socket_transport.ts";
 
 /** An open endpoint, as plain data for whichever thread serves it. */
 export interface QmpEndpoint {
@@ -52,16 +53,35 @@ export function openEndpoints(configs: readonly MonitorConfig[], log: (line: str
   return { endpoints, close };
 }
 
-type Opened = Pick<QmpEndpoint, "filename" | "listener" | "connected">;
+/** A socket on which clients are met. */
+export interface OpenedSocket {
+  /** See {@linkcode QmpEndpoint}. */
+  readonly filename: string;
+  readonly listener?: number;
+  readonly connected?: number;
+}
 
 function openTransport(
   transport: MonitorTransport,
   onClose: (close: () => void) => void,
   log: (line: string) => void,
-): Opened {
+): Pick<QmpEndpoint, "filename" | "listener" | "connected"> {
+  if (transport.kind === "stdio") return { filename: "stdio", connected: "stdio" };
+  return openSocket(transport, onClose, log);
+}
+
+/**
+ * Listens, connects, or takes an inherited socket. Waits for the first client where that is wanted.
+ *
+ * @param onClose Takes what closes a socket that was made to listen, and takes away its path.
+ * @throws {Error} when that cannot be had.
+ */
+export function openSocket(
+  transport: SocketTransport,
+  onClose: (close: () => void) => void,
+  log: (line: string) => void,
+): OpenedSocket {
   switch (transport.kind) {
-    case "stdio":
-      return { filename: "stdio", connected: "stdio" };
     case "fd":
       requireSocket(transport.fd, false);
       return { filename: `unix:fd=${transport.fd}`, connected: transport.fd };
@@ -80,7 +100,7 @@ function openTransport(
   }
 }
 
-function listening(listener: number, wait: boolean): Pick<Opened, "listener" | "connected"> {
+function listening(listener: number, wait: boolean): Omit<OpenedSocket, "filename"> {
   if (!wait) return { listener };
   for (;;) {
     pollFd(listener, Ready.IN, -1);

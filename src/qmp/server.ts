@@ -21,6 +21,8 @@ export interface QmpServerOptions {
   readonly endpoints: readonly QmpEndpoint[];
   /** Besides those that every server has. */
   readonly commands: Commands;
+  /** Entries of `query-chardev` besides those of the endpoints. @default {none} */
+  readonly chardevs?: () => JsonObject[];
   /** Name and version of the program: `splitvm-1.0.0`. */
   readonly program: string;
   /** Writes one line to the log. */
@@ -29,16 +31,20 @@ export interface QmpServerOptions {
 
 /** Serves clients from the turns of a loop. */
 export class QmpServer {
+  /** All commands that clients can give. */
+  readonly commands: Commands;
   readonly #places: readonly Place[];
 
   constructor(options: QmpServerOptions) {
+    const { chardevs = () => [] } = options;
     const commands: Commands = {
       ...options.commands,
       "qmp_capabilities": query(() => ({})),
       "query-commands": query(() => Object.keys(commands).sort().map((name) => ({ name }))),
       "query-version": query(() => version(options.program)),
-      "query-chardev": query(() => this.#places.map((place) => place.describe())),
+      "query-chardev": query(() => [...chardevs(), ...this.#places.map((place) => place.describe())]),
     };
+    this.commands = commands;
     this.#places = options.endpoints.map((endpoint) => new Place(endpoint, { ...options, commands }));
   }
 

@@ -4,16 +4,30 @@
  * @module
  */
 import type { MonitorConfig } from "../options/monitor.ts";
+import type { SocketTransport } from "../options/socket_transport.ts";
 import type { ControllerConfig } from "../options/storage.ts";
 
-/** Where the bytes of a serial port or debug console go, and come from. At most one in a machine is `stdio`. */
+/** What a character device is connected to. At most one in a machine is `stdio`. */
 export type CharacterBackend =
-  /** Standard input and output. */
-  | { readonly kind: "stdio" }
+  /** Standard input and output. `signals`: Ctrl-C and the like are signals, and do not reach the guest. */
+  | { readonly kind: "stdio"; readonly signals: boolean }
   /** Output is dropped, there is no input. */
   | { readonly kind: "null" }
   /** Output goes to a file, made or truncated at start; there is no input. */
-  | { readonly kind: "file"; readonly path: string };
+  | { readonly kind: "file"; readonly path: string }
+  /** A pseudo-terminal, made at start. */
+  | { readonly kind: "pty" }
+  /** A UNIX stream socket. */
+  | { readonly kind: "socket"; readonly transport: SocketTransport };
+
+/** Where the bytes of serial ports, debug consoles and human monitors go, and come from. */
+export interface CharacterDeviceConfig {
+  /** The `-chardev`'s id, or one made up. */
+  readonly id: string;
+  readonly backend: CharacterBackend;
+  /** Several users share it: the escape key is a command, and says who gets the input. */
+  readonly mux: boolean;
+}
 
 /** Guest RAM. */
 export interface MemoryConfig {
@@ -53,11 +67,12 @@ export interface LocalDeviceConfig {
   readonly slot: number | undefined;
 }
 
-/** `-device isa-debugcon`: bytes written to the port go to the backend. */
+/** `-device isa-debugcon`: bytes written to the port go to the character device. */
 export interface DebugConsoleConfig {
   /** I/O port. */
   readonly port: number;
-  readonly backend: CharacterBackend;
+  /** A number of {@linkcode VmmConfig.characterDevices}. */
+  readonly characterDevice: number;
 }
 
 /** `-device isa-debug-exit`: a write of `value` ends the VM with status `(value << 1) | 1`. */
@@ -100,8 +115,10 @@ export interface VmmConfig {
   readonly kernel: KernelConfig | undefined;
   /** PCI devices, in command-line order. */
   readonly devices: readonly (ProxyDeviceConfig | LocalDeviceConfig)[];
-  /** COM1 and what follows it, at most four; `undefined` is a port that is not there. */
-  readonly serialPorts: readonly (CharacterBackend | undefined)[];
+  /** One without {@linkcode CharacterDeviceConfig.mux} has one user, any other at least one. */
+  readonly characterDevices: readonly CharacterDeviceConfig[];
+  /** COM1 and what follows it, at most four, as numbers of character devices; `undefined` is a port that is not there. */
+  readonly serialPorts: readonly (number | undefined)[];
   /** No two have the same port. */
   readonly debugConsoles: readonly DebugConsoleConfig[];
   readonly debugExit: DebugExitConfig | undefined;
@@ -115,4 +132,8 @@ export interface VmmConfig {
   readonly startPaused: boolean;
   /** QMP servers. */
   readonly monitors: readonly MonitorConfig[];
+  /** Monitors for people, as numbers of character devices. */
+  readonly humanMonitors: readonly number[];
+  /** The key, 1 to 31, after which a mux's next one is a command. */
+  readonly escapeKey: number;
 }

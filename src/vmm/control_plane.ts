@@ -10,6 +10,7 @@ import { Ready } from "../ffi/event.ts";
 import type { BlockIoError } from "../qmp/block_info.ts";
 import { action, type Command, type Commands, query } from "../qmp/commands.ts";
 import type { Watcher } from "../qmp/connection.ts";
+import type { JsonObject } from "../qmp/protocol.ts";
 import { QmpServer } from "../qmp/server.ts";
 import { PROGRAM } from "../version.ts";
 import { describeDrives } from "./block_query.ts";
@@ -23,6 +24,8 @@ export interface ControlPlaneOptions {
   readonly machine: Machine;
   readonly handle: MachineHandle;
   readonly watcher: Watcher;
+  /** The character devices, for `query-chardev`. */
+  readonly chardevs: () => JsonObject[];
   /** Writes one line to the log. */
   readonly log: (line: string) => void;
 }
@@ -50,7 +53,7 @@ export class ControlPlane {
   /** Called once the leading thread has done what was asked for. */
   readonly #settled: (() => void)[] = [];
 
-  constructor({ machine, handle, watcher, log }: ControlPlaneOptions) {
+  constructor({ machine, handle, watcher, chardevs, log }: ControlPlaneOptions) {
     this.#machine = machine;
     this.#log = log;
     this.#untold = handle.config.startPaused ? 1 : 0;
@@ -58,11 +61,17 @@ export class ControlPlane {
       watcher,
       endpoints: handle.monitors,
       commands: this.#commands(handle),
+      chardevs,
       program: PROGRAM,
       log,
     });
     this.#devices = handle.deviceControls.map((handle) => ({ handle, control: this.#connect(handle, watcher) }));
     watcher.watch(handle.eventFd, Ready.IN, () => this.#look());
+  }
+
+  /** What can be asked of the machine, for monitors of another kind. */
+  get commands(): Commands {
+    return this.#server.commands;
   }
 
   #connect({ id, fd, disks }: DeviceControlHandle, watcher: Watcher): DeviceControl {

@@ -20,8 +20,8 @@ import { isUnixStreamSocket } from "../ffi/socket.ts";
 import type { QmpEndpoint } from "../qmp/endpoint.ts";
 import { type AcpiImage, buildAcpi } from "./acpi/acpi.ts";
 import { loadFirmware } from "./boot/boot_files.ts";
-import { openOutput } from "./character_sink.ts";
 import type { ProxyDeviceConfig, VmmConfig } from "./config.ts";
+import type { CharacterHandle } from "./console/character_devices.ts";
 import { cpuIdentity, guestCpuid, withBrand } from "./cpuid.ts";
 import { buildFirmwareItems } from "./firmware_items.ts";
 import { hostBrand } from "./host_cpu.ts";
@@ -43,6 +43,14 @@ export interface LaunchedMachine {
   endDevices(): void;
 }
 
+/** What connects a machine to whoever uses it; open. */
+export interface Outside {
+  /** By number of a character device. */
+  readonly characters: readonly CharacterHandle[];
+  /** Where its QMP clients come from. */
+  readonly monitors: readonly QmpEndpoint[];
+}
+
 /** What splitvm cannot do without. */
 const REQUIRED = [
   ["IRQCHIP", "in-kernel interrupt controllers"],
@@ -60,11 +68,11 @@ const DEFAULT_ADDRESS_BITS = 36;
  * Makes a machine.
  *
  * @param self How to start a device process.
- * @param monitors Where its QMP clients come from.
+ * @param outside What connects it to whoever uses it.
  * @throws {Error} when the host, an image or a device process does not play along; nothing is left behind then but what ends with
  * this process.
  */
-export function launch(config: VmmConfig, self: SelfCommand, monitors: readonly QmpEndpoint[] = []): LaunchedMachine {
+export function launch(config: VmmConfig, self: SelfCommand, outside: Outside): LaunchedMachine {
   const startedAt = monotonicNow();
   const kvm = openKvm(config);
   // Their start takes longer than anything here, so it comes first.
@@ -97,13 +105,10 @@ export function launch(config: VmmConfig, self: SelfCommand, monitors: readonly 
       firmwareItems: buildFirmwareItems(config, { ram: ram.split, acpi, smbios }),
       proxies: processes.connect(),
       deviceControls: processes.controls(),
-      monitors,
+      monitors: outside.monitors,
       eventFd: createEventFd(),
       signalFds: { deadlines: createEventFd(), inputDrained: createEventFd() },
-      consoles: {
-        serial: config.serialPorts.map((backend) => backend && openOutput(backend)),
-        debug: config.debugConsoles.map(({ backend }) => openOutput(backend)),
-      },
+      characters: outside.characters,
       startedAt,
       buffers: {},
     };

@@ -15,7 +15,8 @@ import { Bus, MappingGeneration } from "./bus.ts";
 import { MACHINE_CLOCK_SIZE, MachineClock } from "./machine_clock.ts";
 import { MACHINE_EVENTS_SIZE, MachineEvents } from "./machine_events.ts";
 import { THREAD_SIGNAL_SIZE, ThreadSignal } from "./thread_signal.ts";
-import { ConsoleTerminal } from "./console_terminal.ts";
+import { Output, Timestamps, TIMESTAMPS_SIZE } from "./console/output.ts";
+import { ConsoleTerminal } from "./console/terminal.ts";
 import { Gsi, LegacyRegion, PciSlot, Port, PortCount } from "./layout.ts";
 import type { VmmConfig } from "./config.ts";
 import type { MachineHandle } from "./machine_handle.ts";
@@ -39,7 +40,6 @@ import { attachRam, type GuestRam } from "./ram.ts";
 import { RunControl, runControlSize, type StoppableVcpu } from "./run_control.ts";
 import { SharedLock } from "./shared_lock.ts";
 import { SharedRecords } from "./shared_records.ts";
-import { sinkTo } from "./character_sink.ts";
 
 /** Size of the memory bus: all that a guest-physical address can be. */
 const MEMORY_SPACE = 2 ** 52;
@@ -79,8 +79,12 @@ export class Machine {
   readonly deadlines: ThreadSignal;
   /** Told when a serial port has room for input again. */
   readonly inputDrained: ThreadSignal;
-  /** The terminal of a console on standard input. */
+  /** The terminal of a console or monitor on standard input. */
   readonly terminal: ConsoleTerminal | undefined;
+  /** By number of a character device: where its users' output goes. */
+  readonly outputs: readonly Output[];
+  /** By number of a character device: those of its output, where it has any. */
+  readonly timestamps: readonly (Timestamps | undefined)[];
 
   readonly #handle: MachineHandle;
   readonly #host: PlatformHost;
@@ -112,9 +116,11 @@ export class Machine {
       records.memory("input-drained", THREAD_SIGNAL_SIZE),
       handle.signalFds.inputDrained,
     );
-    if (this.config.serialPorts.some((backend) => backend?.kind === "stdio")) {
-      this.terminal = new ConsoleTerminal(new Int32Array(records.memory("console-terminal", 4)), this.lock);
-    }
+    this.terminal = this.#makeTerminal();
+    this.timestamps = this.config.characterDevices.map(({ mux }, i) =>
+      mux ? new Timestamps(records.memory(`timestamps${i}`, TIMESTAMPS_SIZE)) : undefined
+    );
+    this.outputs = handle.characters.map(({ output: fd }, i) => new Output({ fd, timestamps: this.timestamps[i] }));
     this.#generation = new MappingGeneration(records.memory("mapping-generation", 4));
     const segments = new Uint8Array(records.memory("legacy-segments", SEGMENT_COUNT));
     this.memoryMap = new MemoryMap(this.vm, this.ram, handle.firmware, segments);
@@ -203,6 +209,16 @@ export class Machine {
     this.lock.with(() => this.#pm.pressPowerButton());
   }
 
+  #makeTerminal(): ConsoleTerminal | undefined {
+    const { characterDevices, serialPorts, humanMonitors } = this.config;
+    const index = characterDevices.findIndex(({ backend }) => backend.kind === "stdio");
+    const backend = characterDevices[index]?.backend;
+    if (backend?.kind !== "stdio") return undefined;
+    if (!serialPorts.includes(index) && !humanMonitors.includes(index)) return undefined;
+    const phase = new Int32Array(this.#records.memory("console-terminal", 4));
+    return new ConsoleTerminal(phase, this.lock, backend.signals);
+  }
+
   #makeHost(): PlatformHost {
     return {
       setIrq: (gsi, asserted) => this.vm.setIrqLine(gsi, asserted),
@@ -268,14 +284,14 @@ export class Machine {
   }
 
   #addSerialPorts(): (SerialPort | undefined)[] {
-    return this.#handle.config.serialPorts.map((backend, i) => {
-      if (backend === undefined) return undefined;
+    return this.#handle.config.serialPorts.map((device, i) => {
+      if (device === undefined) return undefined;
       const { port, gsi } = SERIAL_PORTS[i];
       const serial = new SerialPort({
         state: this.#records.record(SerialState, `${i}`),
         host: this.#host,
         gsi,
-        transmit: sinkTo(this.#handle.consoles.serial[i]),
+        transmit: (byte) => this.outputs[device].put(byte),
         inputDrained: () => this.inputDrained.notify(),
       });
       this.ports.insert(port, PortCount.SERIAL, serial);
@@ -286,7 +302,7 @@ export class Machine {
 
   /** The small devices at fixed ports. */
   #addPorts(): void {
-    const { config, firmwareItems, consoles } = this.#handle;
+    const { config, firmwareItems } = this.#handle;
     const host = this.#host;
     const resetControl = new ResetControl({ state: this.#records.record(ResetControlState), host });
     const configPorts = new ConfigPorts({
@@ -308,8 +324,9 @@ export class Machine {
     this.ports.insert(Port.I8042_COMMAND, 1, i8042.command);
     this.ports.insert(Port.FW_CFG_SELECTOR, FW_CFG_PORT_COUNT, fwCfg);
     this.ports.insert(Port.POST_CODE, 1, createPostCode(this.#records.record(PostCodeState)));
-    for (const [i, { port }] of config.debugConsoles.entries()) {
-      this.#addUserPorts("isa-debugcon", port, 1, createDebugConsole(sinkTo(consoles.debug[i])));
+    for (const { port, characterDevice } of config.debugConsoles) {
+      const output = this.outputs[characterDevice];
+      this.#addUserPorts("isa-debugcon", port, 1, createDebugConsole((byte) => output.put(byte)));
     }
     const { debugExit } = config;
     if (debugExit !== undefined) {

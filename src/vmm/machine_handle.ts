@@ -7,6 +7,7 @@ import type { ScsiDiskConfig } from "../options/storage.ts";
 import type { QmpEndpoint } from "../qmp/endpoint.ts";
 import type { ProxyHandle } from "../proxy/pci_proxy.ts";
 import type { VmmConfig } from "./config.ts";
+import type { CharacterHandle } from "./console/character_devices.ts";
 import type { FirmwareImage } from "./memory_map.ts";
 import type { FwCfgItems } from "./platform/fw_cfg_items.ts";
 import type { RamHandle } from "./ram.ts";
@@ -28,14 +29,6 @@ export interface DeviceControlHandle {
   readonly disks: readonly ScsiDiskConfig[];
 }
 
-/** Output descriptors of the character devices; `undefined` drops what is written. */
-export interface ConsoleFds {
-  /** By serial port, COM1 first. */
-  readonly serial: readonly (number | undefined)[];
-  /** By debug console, in the configuration's order. */
-  readonly debug: readonly (number | undefined)[];
-}
-
 /** A machine, as it is posted to its threads. */
 export interface MachineHandle {
   readonly config: VmmConfig;
@@ -54,7 +47,8 @@ export interface MachineHandle {
   readonly eventFd: number;
   /** Eventfds of the signals to the control thread. */
   readonly signalFds: { readonly deadlines: number; readonly inputDrained: number };
-  readonly consoles: ConsoleFds;
+  /** By number of a character device. */
+  readonly characters: readonly CharacterHandle[];
   /** When the machine was made, in nanoseconds of CLOCK_MONOTONIC. */
   readonly startedAt: number;
   readonly buffers: SharedBuffers;

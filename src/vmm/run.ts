@@ -13,9 +13,10 @@ import { type KernelFiles, readKernelFiles } from "./boot/boot_files.ts";
 import { loadKernel } from "./boot/boot_image.ts";
 import { BootImageError } from "./boot/boot_request.ts";
 import type { VmmConfig } from "./config.ts";
+import { openCharacterDevices } from "./console/character_devices.ts";
 import { kernelE820 } from "./e820.ts";
 import { GuestTime } from "./guest_time.ts";
-import { launch, type LaunchedMachine } from "./launch.ts";
+import { launch, type LaunchedMachine, type Outside } from "./launch.ts";
 import { Machine } from "./machine.ts";
 import { setFirmwareMtrrs } from "./mtrr.ts";
 import { makeSciLevelTriggered, programChipset } from "./pci/chipset_setup.ts";
@@ -35,16 +36,26 @@ import type { WorkerMessage } from "./worker.ts";
  */
 export function runVmm(config: VmmConfig): number {
   const kernel = config.kernel && readKernelFiles(config.kernel, config.memory.size);
-  const monitors = openEndpoints(config.monitors, (line) => console.error(`splitvm: ${line}`));
+  const log = (line: string) => console.error(`splitvm: ${line}`);
+  const characters = openCharacterDevices(config.characterDevices, log);
   try {
-    const launched = launch(config, { command: selfCommand(), env: SELF_ENVIRONMENT }, monitors.endpoints);
+    const monitors = openEndpoints(config.monitors, log);
     try {
-      return new Leader(launched, kernel).run();
+      return runBetween(config, kernel, { characters: characters.handles, monitors: monitors.endpoints });
     } finally {
-      launched.endDevices();
+      monitors.close();
     }
   } finally {
-    monitors.close();
+    characters.close();
+  }
+}
+
+function runBetween(config: VmmConfig, kernel: KernelFiles | undefined, outside: Outside): number {
+  const launched = launch(config, { command: selfCommand(), env: SELF_ENVIRONMENT }, outside);
+  try {
+    return new Leader(launched, kernel).run();
+  } finally {
+    launched.endDevices();
   }
 }
 
@@ -79,8 +90,9 @@ class Leader {
     // Before this thread is known by its id: it cannot be kicked yet, and need not be.
     if (this.#machine.config.startPaused) control.requestStop("prelaunch");
     control.register(0, currentThreadId());
-    this.#startThreads();
+    this.#machine.terminal?.guard();
     try {
+      this.#startThreads();
       return this.#lead(vcpu);
     } finally {
       this.#machine.terminal?.restore();

@@ -94,7 +94,7 @@ Deno.test("-M is -machine, and -h is -help", () => {
 
 Deno.test("-global is a default for the devices of a type", () => {
   const { debugConsoles } = vmm("-debugcon null -global isa-debugcon.iobase=0x402 -nodefaults");
-  assertEquals(debugConsoles, [{ port: 0x402, backend: { kind: "null" } }]);
+  assertEquals(debugConsoles, [{ port: 0x402, characterDevice: 0 }]);
   const { debugExit } = vmm("-global isa-debug-exit.iobase=0xf4 -device isa-debug-exit,iosize=4");
   assertEquals(debugExit, { port: 0xf4, size: 4 });
 });

@@ -15,7 +15,8 @@ Deno.test("a VM without options has one CPU, 128 MiB, and COM1 on stdio", () => 
     firmware: undefined,
     kernel: undefined,
     devices: [],
-    serialPorts: [{ kind: "stdio" }],
+    characterDevices: [{ id: "serial0", backend: { kind: "stdio", signals: true }, mux: false }],
+    serialPorts: [0],
     debugConsoles: [],
     debugExit: undefined,
     firmwareFiles: [],
@@ -24,6 +25,8 @@ Deno.test("a VM without options has one CPU, 128 MiB, and COM1 on stdio", () => 
     noReboot: false,
     startPaused: false,
     monitors: [],
+    humanMonitors: [],
+    escapeKey: 1,
   });
 });
 
@@ -225,62 +228,6 @@ Deno.test("standard streams are not given to a device", () => {
   refuses("-device pci-proxy-dev,id=a", "-device pci-proxy-dev,id=a: 'fd' is missing; expected fd=<fd>");
 });
 
-Deno.test("serial ports come in order, and none leaves a gap", () => {
-  assertEquals(vmm("-serial none -serial file:out.txt -serial null").serialPorts, [
-    undefined,
-    { kind: "file", path: "out.txt" },
-    { kind: "null" },
-  ]);
-});
-
-Deno.test("there is no serial port with -nodefaults", () => {
-  assertEquals(vmm("-nodefaults").serialPorts, []);
-  assertEquals(vmm("-nodefaults -serial stdio").serialPorts, [{ kind: "stdio" }]);
-});
-
-Deno.test("there are at most four serial ports", () => {
-  refuses("-serial null ".repeat(5), "-serial: there are 5 of them; expected at most 4");
-});
-
-Deno.test("backends that are not there are refused", () => {
-  const expected = "expected none, null, stdio, file:<file> or chardev:<id>";
-  for (const backend of ["mon:stdio", "pty", "unix:/tmp/s", "file:", "chardev:", "vc"]) {
-    refuses(`-serial ${backend}`, `-serial: '${backend}' is not accepted; ${expected}`);
-  }
-});
-
-Deno.test("a character device is found by its id", () => {
-  const { serialPorts, debugConsoles } = vmm(
-    "-chardev stdio,id=con -serial chardev:con -chardev file,id=log,path=log.txt -device isa-debugcon,iobase=0x402,chardev=log",
-  );
-  assertEquals(serialPorts, [{ kind: "stdio" }]);
-  assertEquals(debugConsoles, [{ port: 0x402, backend: { kind: "file", path: "log.txt" } }]);
-});
-
-Deno.test("a character device has one user", () => {
-  refuses(
-    "-chardev null,id=c -serial chardev:c -serial chardev:c",
-    "-serial: character device 'c' belongs to -serial already",
-  );
-  refuses(
-    "-chardev null,id=c",
-    "-chardev null,id=c: nothing uses it; expected for example -serial chardev:c or -mon c,mode=control",
-  );
-  refuses("-serial chardev:c", "-serial: no -chardev has the id 'c'");
-  refuses("-chardev null,id=c -chardev null,id=c", "-chardev null,id=c: its id is taken already");
-});
-
-Deno.test("standard input and output have one user", () => {
-  refuses("-serial stdio -serial stdio", "-serial: stdio belongs to -serial already");
-  refuses("-debugcon stdio -serial stdio", "-serial: stdio belongs to -debugcon already");
-});
-
-Deno.test("a debug console on stdio takes the place of the serial port that nobody asked for", () => {
-  const { serialPorts, debugConsoles } = vmm("-debugcon stdio");
-  assertEquals(serialPorts, []);
-  assertEquals(debugConsoles, [{ port: 0xe9, backend: { kind: "stdio" } }]);
-});
-
 Deno.test("debug ports do not overlap", () => {
   refuses("-debugcon null -debugcon null", "-debugcon: iobase=0xe9 belongs to -debugcon already");
   refuses(
@@ -323,47 +270,4 @@ Deno.test("a UUID has its usual form", () => {
     "-uuid 1234",
     "-uuid: '1234' is not accepted; expected a UUID such as 6ba7b810-9dad-11d1-80b4-00c04fd430c8",
   );
-});
-
-Deno.test("QMP servers are on sockets and stdio, by -qmp and by -mon", () => {
-  const { monitors } = vmm(
-    "-qmp unix:a.sock,server=on,wait=off -qmp unix:b.sock -chardev socket,id=c,fd=7 -mon c,mode=control,pretty=on",
-  );
-  assertEquals(monitors, [
-    { id: "compat_monitor0", transport: { kind: "listen", path: "a.sock", wait: false }, pretty: false },
-    { id: "compat_monitor1", transport: { kind: "connect", path: "b.sock" }, pretty: false },
-    { id: "c", transport: { kind: "fd", fd: 7 }, pretty: true },
-  ]);
-  const [old, waiting] = vmm("-qmp unix:a.sock,server,nowait -qmp unix:b.sock,server=on").monitors;
-  assertEquals(old.transport, { kind: "listen", path: "a.sock", wait: false });
-  assertEquals(waiting.transport, { kind: "listen", path: "b.sock", wait: true });
-  const [inherited] = vmm("-chardev socket,id=c,fd=7,server=on,wait=off -qmp chardev:c").monitors;
-  assertEquals(inherited, { id: "c", transport: { kind: "listen-fd", fd: 7, wait: false }, pretty: false });
-});
-
-Deno.test("a QMP server on stdio leaves none to the console", () => {
-  const { monitors, serialPorts } = vmm("-qmp stdio");
-  assertEquals([monitors[0].transport, serialPorts], [{ kind: "stdio" }, []]);
-  refuses("-qmp stdio -serial stdio", "-serial: stdio belongs to -qmp already");
-});
-
-Deno.test("QMP servers that nobody could reach are refused", () => {
-  const forms = "expected stdio, unix:<file>[,server=on|off][,wait=on|off] or chardev:<id>";
-  refuses("-qmp tcp:localhost:4444", `-qmp: 'tcp:localhost:4444' is not accepted; ${forms}`);
-  refuses("-qmp unix:a,wait=on", `-qmp: 'unix:a,wait=on' is not accepted; ${forms}`);
-  refuses("-qmp unix:,server=on", `-qmp: 'unix:,server=on' is not accepted; ${forms}`);
-  refuses("-qmp chardev:c", "-qmp: no -chardev has the id 'c'");
-  refuses("-chardev null,id=c -mon c,mode=control", "-mon: character device 'c' is a null; expected a socket or stdio");
-  refuses("-chardev socket,id=c -qmp chardev:c", "-chardev socket,id=c: expected either path= or fd=");
-  refuses("-chardev socket,id=c,path=a,wait=off -qmp chardev:c", "-chardev socket,id=c: 'wait' is for server=on");
-  refuses(
-    "-chardev socket,id=c,path=a -serial chardev:c",
-    "-serial: a console cannot be on a socket; expected stdio or file",
-  );
-  refuses(
-    "-chardev socket,id=c,path=a -mon c,mode=readline",
-    "-mon: mode='readline' is not accepted; expected control",
-  );
-  const taken = "-device pci-proxy-dev: fd=7 belongs to -mon already";
-  refuses("-chardev socket,id=c,fd=7 -mon c,mode=control -device pci-proxy-dev,fd=7", taken);
 });

@@ -21,6 +21,11 @@ const LOCAL_MODES = 12;
 /** After this long without what is waited for, something hangs. In milliseconds. */
 const PATIENCE = 60_000;
 
+/** Opens a program's end of a terminal; it does not become this process's own. */
+export function openSlave(path: string): number {
+  return openFile(path, OpenFlags.O_RDWR | OpenFlags.O_NOCTTY);
+}
+
 /** Both ends of a pseudo-terminal. */
 export class Terminal {
   readonly #master: number;
@@ -35,7 +40,7 @@ export class Terminal {
     checked("ioctl(TIOCGPTN)", syscalls().ioctl_buffer(this.#master, TIOCGPTN, number));
     this.path = `/dev/pts/${number[0]}`;
     // Held open, so that the terminal outlives the program.
-    this.#slave = openFile(this.path, OpenFlags.O_RDWR | OpenFlags.O_NOCTTY);
+    this.#slave = openSlave(this.path);
   }
 
   /** How the terminal treats lines and keys now ({@linkcode LocalMode}). */

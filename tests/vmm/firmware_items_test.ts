@@ -17,7 +17,8 @@ const CONFIG: VmmConfig = {
   firmware: undefined,
   kernel: undefined,
   devices: [],
-  serialPorts: [{ kind: "null" }],
+  characterDevices: [{ id: "com1", backend: { kind: "null" }, mux: false }],
+  serialPorts: [0],
   debugConsoles: [],
   debugExit: undefined,
   firmwareFiles: [],
@@ -26,6 +27,8 @@ const CONFIG: VmmConfig = {
   noReboot: false,
   startPaused: false,
   monitors: [],
+  humanMonitors: [],
+  escapeKey: 1,
 };
 
 function build(changes: Partial<VmmConfig> = {}): FwCfgItems {

@@ -25,8 +25,9 @@ const CONFIG: VmmConfig = {
   firmware: undefined,
   kernel: undefined,
   devices: [],
-  serialPorts: [{ kind: "null" }, undefined, { kind: "null" }],
-  debugConsoles: [{ port: 0x402, backend: { kind: "null" } }],
+  characterDevices: ["com1", "com3", "debug"].map((id) => ({ id, backend: { kind: "null" }, mux: false })),
+  serialPorts: [0, undefined, 1],
+  debugConsoles: [{ port: 0x402, characterDevice: 2 }],
   debugExit: { port: 0x501, size: 2 },
   firmwareFiles: [],
   boot: { order: "cad", menu: false },
@@ -34,6 +35,8 @@ const CONFIG: VmmConfig = {
   noReboot: false,
   startPaused: false,
   monitors: [],
+  humanMonitors: [],
+  escapeKey: 1,
 };
 
 /** Runs a test with the data that a machine's threads share. */
@@ -54,7 +57,8 @@ function withHandle(body: (handle: MachineHandle) => void, changes: Partial<VmmC
           eventFd: -1,
           signalFds: { deadlines: -1, inputDrained: -1 },
         },
-        ...{ consoles: { serial: [], debug: [] }, startedAt: 0, buffers: {} },
+        characters: config.characterDevices.map(({ id }) => ({ id, filename: "null", output: undefined })),
+        ...{ startedAt: 0, buffers: {} },
       });
     } finally {
       closeFd(ram.handle.fd);

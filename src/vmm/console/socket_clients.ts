@@ -1,0 +1,97 @@
+/**
+ * A character device on a UNIX socket: one client after the other.
+ *
+ * @module
+ */
+import { errorChain } from "../../error_chain.ts";
+import { SyscallError } from "../../ffi/errno.ts";
+import { Ready } from "../../ffi/event.ts";
+import { closeFd, openFile, OpenFlags, redirectFd } from "../../ffi/file.ts";
+import { acceptClient } from "../../ffi/unix_socket.ts";
+import type { Watcher } from "../../qmp/connection.ts";
+import type { Watch } from "../../watches.ts";
+import type { InputReceiver } from "./input.ts";
+import { InputPump } from "./input_pump.ts";
+
+/** What {@linkcode SocketClients} are made of. */
+export interface SocketClientsOptions {
+  /** A socket that listens, if there will be further clients. */
+  readonly listener: number | undefined;
+  /** The client that is there from the beginning. */
+  readonly client: number | undefined;
+  /** What output is written to, by every thread; leads to the client from the beginning, or to /dev/null. */
+  readonly output: number;
+  readonly watcher: Watcher;
+  readonly receiver: InputReceiver;
+  /** A client has come. */
+  readonly onClient: () => void;
+  /** Writes one line to the log. */
+  readonly log: (line: string) => void;
+}
+
+/** Serves clients. Further ones wait in the socket's queue until the one that is there has gone. */
+export class SocketClients {
+  readonly #options: SocketClientsOptions;
+  readonly #nowhere = openFile("/dev/null", OpenFlags.O_WRONLY);
+  #client: { readonly fd: number; readonly pump: InputPump } | undefined;
+  #listening: Watch | undefined;
+
+  constructor(options: SocketClientsOptions) {
+    this.#options = options;
+    if (options.client !== undefined) this.#serve(options.client);
+    else this.#listen();
+  }
+
+  /** Whether a client is there. */
+  get connected(): boolean {
+    return this.#client !== undefined;
+  }
+
+  /** Who takes input may have room again, or none. */
+  update(): void {
+    this.#client?.pump.update();
+  }
+
+  /** Sends the client away. */
+  disconnect(): void {
+    if (this.#client === undefined) return;
+    const { fd, pump } = this.#client;
+    this.#client = undefined;
+    // The descriptor for output is another one for the same socket, so that epoll would go on to watch it.
+    pump.close();
+    redirectFd(this.#nowhere, this.#options.output);
+    closeFd(fd);
+    this.#listen();
+  }
+
+  #listen(): void {
+    const { listener, watcher } = this.#options;
+    if (listener !== undefined) this.#listening = watcher.watch(listener, Ready.IN, () => this.#accept(listener));
+  }
+
+  #accept(listener: number): void {
+    if (this.#client !== undefined) return;
+    try {
+      const fd = acceptClient(listener);
+      if (fd === undefined) return;
+      this.#listening?.cancel();
+      redirectFd(fd, this.#options.output);
+      this.#serve(fd);
+    } catch (error) {
+      if (!(error instanceof SyscallError)) throw error;
+      // A client that waits would be ready for ever.
+      this.#listening?.cancel();
+      this.#options.log(`takes no clients any more: ${errorChain(error)}`);
+    }
+  }
+
+  #serve(fd: number): void {
+    const { watcher, receiver, onClient, log } = this.#options;
+    const onEnd = (why: string | undefined) => {
+      if (why !== undefined) log(`a client was cut off: ${why}`);
+      this.disconnect();
+    };
+    this.#client = { fd, pump: new InputPump({ fd, watcher, receiver, kind: "socket", onEnd }) };
+    onClient();
+  }
+}
