@@ -5,6 +5,8 @@
  * @module
  */
 
+import { markPhase } from "./startup_trace.ts";
+
 /** A program that carries out command lines. */
 export interface CommandProgram {
   /** @returns the exit status, or which program the command line is for. */
@@ -59,11 +61,14 @@ async function runThread(programs: Programs): Promise<void> {
   // Before anything is waited for: a message that finds nobody to listen is lost.
   const message = new Promise<Event>((resolve) => addEventListener("message", resolve, { once: true }));
   const { runWorker } = await programs[threadProgram()]();
+  markPhase("program");
   runWorker((await message as MessageEvent).data);
 }
 
 async function runCommand(programs: Programs, argv: readonly string[]): Promise<number> {
-  const outcome = await (await programs[likelyProgram(argv)]()).run(argv);
+  const program = await programs[likelyProgram(argv)]();
+  markPhase("program");
+  const outcome = await program.run(argv);
   if (typeof outcome === "number") return outcome;
   const status = await (await programs[outcome]()).run(argv);
   if (typeof status === "number") return status;
@@ -72,6 +77,7 @@ async function runCommand(programs: Programs, argv: readonly string[]): Promise<
 
 /** Runs what this process, or this thread of it, was started for. A process ends with it; a thread goes on by itself. */
 export async function start(programs: Programs): Promise<void> {
+  markPhase("Deno");
   if ("WorkerGlobalScope" in globalThis) await runThread(programs);
   else Deno.exit(await runCommand(programs, Deno.args));
 }

@@ -13,6 +13,7 @@ import type { ControllerConfig, RemoteConfig } from "./config.ts";
 import { registerDevice } from "./devices.ts";
 import { Lsi53c895a } from "./lsi53c895a/lsi53c895a.ts";
 import { openEndpoints } from "../qmp/endpoint.ts";
+import { isTracing, markPhase, printPhases } from "../startup_trace.ts";
 import { serveRemoteControl } from "./control.ts";
 import { RemoteMachine } from "./remote_machine.ts";
 import { openScsiBus } from "./storage.ts";
@@ -39,6 +40,7 @@ export function runRemote(config: RemoteConfig): number {
       requireGiven(object);
       machine.add(object);
     }
+    markPhase("devices and images");
     let quit = false;
     const onQuit = () => void (quit = true);
     const server = serveRemoteControl({
@@ -49,6 +51,11 @@ export function runRemote(config: RemoteConfig): number {
       endpoints: monitors.endpoints,
       name: config.name,
     });
+    if (isTracing) {
+      machine.turn();
+      markPhase("first messages");
+      printPhases("device process");
+    }
     while (machine.size > 0 && !quit) machine.turn();
     server.close();
   } finally {

@@ -5,6 +5,7 @@
  * @module
  */
 import { stopSelf } from "../ffi/process.ts";
+import { markPhase, printPhases } from "../startup_trace.ts";
 import { Consoles } from "./console/consoles.ts";
 import type { ConsoleTerminal } from "./console/terminal.ts";
 import { ControlPlane } from "./control_plane.ts";
@@ -28,6 +29,8 @@ export async function runControlThread(machine: Machine, handle: MachineHandle):
   const plane: ControlPlane = new ControlPlane({ machine, handle, watcher, log, chardevs: () => consoles.describe() });
   machine.terminal?.open();
   const consoles = new Consoles({ machine, handles: handle.characters, watcher, log, commands: plane.commands });
+  markPhase("consoles and monitors");
+  printPhases("control thread");
   await Promise.all([watcher.run(), runTimers(machine), consoles.serve()]);
 }
 

@@ -18,6 +18,7 @@ import { createEventFd } from "../ffi/event.ts";
 import { closeFd, isInheritedFd } from "../ffi/file.ts";
 import { isUnixStreamSocket } from "../ffi/socket.ts";
 import type { QmpEndpoint } from "../qmp/endpoint.ts";
+import { markPhase } from "../startup_trace.ts";
 import { type AcpiImage, buildAcpi } from "./acpi/acpi.ts";
 import { loadFirmware } from "./boot/boot_files.ts";
 import type { ProxyDeviceConfig, VmmConfig } from "./config.ts";
@@ -77,6 +78,7 @@ export function launch(config: VmmConfig, self: SelfCommand, outside: Outside): 
   const kvm = openKvm(config);
   // Their start takes longer than anything here, so it comes first.
   const processes = new DeviceProcesses(config, self);
+  markPhase("device processes");
   try {
     const firmware = config.kernel === undefined ? loadFirmware(config.firmware) : undefined;
     const cpuid = withBrand(kvm.supportedCpuid(), hostBrand());
@@ -85,6 +87,7 @@ export function launch(config: VmmConfig, self: SelfCommand, outside: Outside): 
     const ram = createRam(config.memory.size, config.memory.id, config.memory.seal);
     const vm = createVm(kvm);
     const vcpuFds = createVcpus(kvm, vm, config.cpus, cpuid);
+    markPhase("RAM and vCPUs");
     const acpi = buildAcpi({
       cpus: config.cpus,
       ram: ram.split,
@@ -95,6 +98,7 @@ export function launch(config: VmmConfig, self: SelfCommand, outside: Outside): 
       { ram: ram.split, cpus: config.cpus, processor: cpuIdentity(cpuid), uuid: config.uuid },
       { bios: firmware === undefined },
     );
+    markPhase("tables");
     const handle: MachineHandle = {
       config,
       vmFd: vm.fd,
@@ -112,6 +116,7 @@ export function launch(config: VmmConfig, self: SelfCommand, outside: Outside): 
       startedAt,
       buffers: {},
     };
+    markPhase("greetings");
     return {
       handle,
       acpi,

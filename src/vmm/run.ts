@@ -8,6 +8,7 @@
  */
 import { acceptKicks, currentThreadId } from "../ffi/thread.ts";
 import { openEndpoints } from "../qmp/endpoint.ts";
+import { isTracing, markPhase, TRACE_ENVIRONMENT } from "../startup_trace.ts";
 import { placeAcpi, type PlacedAcpi } from "./acpi/acpi.ts";
 import { type KernelFiles, readKernelFiles } from "./boot/boot_files.ts";
 import { loadKernel } from "./boot/boot_image.ts";
@@ -15,6 +16,7 @@ import { BootImageError } from "./boot/boot_request.ts";
 import type { VmmConfig } from "./config.ts";
 import { openCharacterDevices } from "./console/character_devices.ts";
 import { kernelE820 } from "./e820.ts";
+import { traceFirstExit } from "./first_exit.ts";
 import { GuestTime } from "./guest_time.ts";
 import { launch, type LaunchedMachine, type Outside } from "./launch.ts";
 import { Machine } from "./machine.ts";
@@ -51,7 +53,11 @@ export function runVmm(config: VmmConfig): number {
 }
 
 function runBetween(config: VmmConfig, kernel: KernelFiles | undefined, outside: Outside): number {
-  const launched = launch(config, { command: selfCommand(), env: SELF_ENVIRONMENT }, outside);
+  const launched = launch(
+    config,
+    { command: selfCommand(), env: { ...SELF_ENVIRONMENT, ...TRACE_ENVIRONMENT } },
+    outside,
+  );
   try {
     return new Leader(launched, kernel).run();
   } finally {
@@ -71,6 +77,7 @@ class Leader {
   constructor(launched: LaunchedMachine, kernel: KernelFiles | undefined) {
     const { handle, acpi, msrs } = launched;
     const machine = new Machine(handle);
+    markPhase("devices");
     this.#launched = launched;
     this.#machine = machine;
     this.#kernel = kernel;
@@ -79,20 +86,25 @@ class Leader {
     machine.cmos.powerOn(this.#cmosContents(), clockOffset(handle.config));
     machine.resetDevices();
     machine.connect();
+    markPhase("memory slots and wiring");
     this.#powerOn = new PowerOnState(machine.vm, machine.vcpus, msrs);
+    markPhase("state at power-on");
     this.#time = new GuestTime(machine);
     this.#prepareBoot();
+    markPhase("kernel in RAM");
   }
 
   run(): number {
     const { control, vcpus, ports, memory, lock } = this.#machine;
-    const vcpu = new Vcpu({ kvm: vcpus[0], ports, memory, lock, attention: control.attention });
+    const kvm = isTracing ? traceFirstExit(vcpus[0], "vCPU 0") : vcpus[0];
+    const vcpu = new Vcpu({ kvm, ports, memory, lock, attention: control.attention });
     // Before this thread is known by its id: it cannot be kicked yet, and need not be.
     if (this.#machine.config.startPaused) control.requestStop("prelaunch");
     control.register(0, currentThreadId());
     this.#machine.terminal?.guard();
     try {
       this.#startThreads();
+      markPhase("threads");
       return this.#lead(vcpu);
     } finally {
       this.#machine.terminal?.restore();

@@ -5,6 +5,7 @@
  */
 import { describeError } from "../error_chain.ts";
 import { currentThreadId } from "../ffi/thread.ts";
+import { markPhase, printPhases } from "../startup_trace.ts";
 import { runControlThread } from "./control_thread.ts";
 import { attachRunControl, Machine } from "./machine.ts";
 import type { MachineHandle } from "./machine_handle.ts";
@@ -21,6 +22,7 @@ export async function runWorker(task: WorkerMessage): Promise<void> {
   let control = withoutVcpus(task.handle);
   try {
     const machine = new Machine(task.handle);
+    markPhase("devices");
     control = machine.control;
     if (task.role === "control") await runControlThread(machine, task.handle);
     else runVcpu(machine, task.index);
@@ -40,6 +42,7 @@ function withoutVcpus(handle: MachineHandle): RunControl {
 function runVcpu({ control, vcpus, ports, memory, lock }: Machine, index: number): never {
   const vcpu = new Vcpu({ kvm: vcpus[index], ports, memory, lock, attention: control.attention });
   control.register(index, currentThreadId());
+  printPhases(`vCPU ${index}`);
   for (;;) {
     const stop = vcpu.run();
     if (stop === "reset") control.requestReset();

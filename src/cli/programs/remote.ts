@@ -5,6 +5,7 @@
  */
 import { runRemote } from "../../remote/run.ts";
 import type { CommandName } from "../../start.ts";
+import { markPhase } from "../../startup_trace.ts";
 import { parseCommandLine } from "../command_line.ts";
 import { programFor, run as runCommand } from "../run.ts";
 
@@ -12,6 +13,7 @@ import { programFor, run as runCommand } from "../run.ts";
 export function run(argv: readonly string[]): Promise<number | CommandName> {
   return runCommand("splitvm", () => {
     const command = parseCommandLine(argv);
+    markPhase("command line");
     return command.kind === "remote" ? runRemote(command.config) : programFor(command);
   });
 }

@@ -1,0 +1,54 @@
+/**
+ * Where the time goes until a guest runs: with `SPLITVM_DEBUG=startup`, each thread prints when it had got how far.
+ *
+ * Times are milliseconds since Deno began to set up the thread, which is after the kernel and ld.so have loaded the process. With
+ * `SPLITVM_DEBUG=startup:TIME` all of them count from that time, in milliseconds since 1970-01-01T00:00Z, which whoever starts the process knows.
+ *
+ * Programs are apart in the executable file, so what they have in common is the runtime's own list of marks.
+ *
+ * It stands outside the folders because every process and thread has a start.
+ *
+ * @module
+ */
+
+const VARIABLE = "SPLITVM_DEBUG";
+
+/** What marks are called there, so that no others are taken for them. */
+const PREFIX = "splitvm: ";
+
+/** The beginning of the count in milliseconds since 1970, if a trace is asked for. Without permission to look, none is. */
+function traceOrigin(): number | undefined {
+  if (Deno.permissions.querySync({ name: "env", variable: VARIABLE }).state !== "granted") return undefined;
+  const [what, time] = (Deno.env.get(VARIABLE) ?? "").split(":");
+  if (what !== "startup") return undefined;
+  return time === undefined ? performance.timeOrigin : Number(time);
+}
+
+/** `undefined` when there is no trace. */
+const origin = traceOrigin();
+
+/** Whether a trace is asked for. */
+export const isTracing = origin !== undefined;
+
+/** The variable for a child, whose start is to be traced from the same time. */
+export const TRACE_ENVIRONMENT: Readonly<Record<string, string>> = isTracing ? { [VARIABLE]: `startup:${origin}` } : {};
+
+/** Notes that a phase is over. */
+export function markPhase(phase: string): void {
+  if (isTracing) performance.mark(PREFIX + phase);
+}
+
+/**
+ * Prints what this thread has marked.
+ *
+ * @param thread Whose phases they are.
+ */
+export function printPhases(thread: string): void {
+  if (origin === undefined) return;
+  for (const { name, startTime } of performance.getEntriesByType("mark")) {
+    if (!name.startsWith(PREFIX)) continue;
+    const time = performance.timeOrigin + startTime - origin;
+    console.error(`splitvm: startup: ${thread}: ${time.toFixed(2)} ms: ${name.slice(PREFIX.length)}`);
+    performance.clearMarks(name);
+  }
+}
