@@ -38,6 +38,7 @@ const DT_STRTAB = 5;
 const DT_SYMTAB = 6;
 const DT_STRSZ = 10;
 const DT_SYMENT = 11;
+const DT_SONAME = 14;
 
 const align = (value: number, to: number) => Math.ceil(value / to) * to;
 
@@ -84,9 +85,10 @@ class Writer {
  * The bytes of a shared object that exports one function for each stub.
  *
  * @param stubs The functions; names must be unique.
+ * @param soname The name by which `dlopen` finds the object when a process has it loaded, wherever its file is.
  */
-export function buildStubLibrary(stubs: readonly SyscallStub[]): Uint8Array<ArrayBuffer> {
-  const strings = stringTable(stubs.map((stub) => stub.name));
+export function buildStubLibrary(stubs: readonly SyscallStub[], soname: string): Uint8Array<ArrayBuffer> {
+  const strings = stringTable([...stubs.map((stub) => stub.name), soname]);
   const symbolCount = stubs.length + 1; // entry 0 is reserved
   const programHeaders = 4;
 
@@ -97,7 +99,7 @@ export function buildStubLibrary(stubs: readonly SyscallStub[]): Uint8Array<Arra
   const codeAt = align(stringsAt + strings.bytes.length, 16);
   const textSize = codeAt + stubs.length * STUB_SIZE;
   const dynamicAt = align(textSize, PAGE);
-  const dynamicSize = 6 * 16;
+  const dynamicSize = 7 * 16;
 
   const elf = new Writer(dynamicAt + dynamicSize);
   elf.bytes(0, Uint8Array.of(0x7f, 0x45, 0x4c, 0x46, 2, 1, 1)); // ELFCLASS64, ELFDATA2LSB, EV_CURRENT
@@ -137,7 +139,7 @@ export function buildStubLibrary(stubs: readonly SyscallStub[]): Uint8Array<Arra
   elf.u64(
     dynamicAt,
     ...[DT_HASH, hashAt, DT_STRTAB, stringsAt, DT_SYMTAB, symbolsAt],
-    ...[DT_STRSZ, strings.bytes.length, DT_SYMENT, SYM_SIZE, DT_NULL, 0],
+    ...[DT_STRSZ, strings.bytes.length, DT_SYMENT, SYM_SIZE, DT_SONAME, strings.offsets.at(-1)!, DT_NULL, 0],
   );
   return new Uint8Array(elf.view.buffer);
 }

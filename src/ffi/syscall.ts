@@ -2,7 +2,8 @@
  * The raw system calls, each with its C prototype. Nothing outside `src/ffi` calls these: the modules beside this one
  * wrap them in functions that check results.
  *
- * The library is opened on first use, once for each thread (about 5 ms), never at import: pure code imports freely.
+ * The library is opened on first use, once for each thread, never at import: pure code imports freely. Each function of it is opened when it is
+ * first called: that takes Deno 0.1 ms, and few threads need more than a third of them.
  *
  * Conventions: a result is the kernel's (`-errno` on failure). Descriptors are `i32`, sizes and ioctl numbers `u32`
  * (an i32 would be sign-extended), offsets `i64`. A `bigint` argument is fast where a `number` in a 64-bit slot is
@@ -160,6 +161,9 @@ const LIBC_BOOTSTRAP = {
 
 const MFD_CLOEXEC = 1;
 
+/** The name by which the library is found once it is loaded. */
+const LIBRARY = "splitvm-syscalls";
+
 /** A NUL-terminated C string. */
 export function cString(text: string): Uint8Array<ArrayBuffer> {
   if (text.includes("\0")) {
@@ -168,13 +172,13 @@ export function cString(text: string): Uint8Array<ArrayBuffer> {
   return new TextEncoder().encode(text + "\0");
 }
 
-/** Writes the stub library into a memfd by way of libc, the only calls that are made through it, and opens that. */
-function open(): Syscalls {
+/** Writes the stub library into a memfd by way of libc, the only calls that are made through it, and loads that. */
+function load(): void {
   const stubs = Object.entries(SYSCALLS).map(([name, { number }]) => ({ name, number }));
-  const image = buildStubLibrary(stubs);
+  const image = buildStubLibrary(stubs, LIBRARY);
   const libc = Deno.dlopen("libc.so.6", LIBC_BOOTSTRAP);
   try {
-    const fd = libc.symbols.memfd_create(cString("splitvm-syscalls"), MFD_CLOEXEC);
+    const fd = libc.symbols.memfd_create(cString(LIBRARY), MFD_CLOEXEC);
     if (fd < 0) throw new Error("memfd_create failed while opening the system-call library");
     try {
       const written = libc.symbols.write(fd, image, BigInt(image.length));
@@ -182,13 +186,25 @@ function open(): Syscalls {
         throw new Error("write failed while opening the system-call library");
       }
       // The library stays open for the life of the thread; the descriptor does not.
-      return Deno.dlopen(`/proc/self/fd/${fd}`, SYSCALLS).symbols;
+      Deno.dlopen(`/proc/self/fd/${fd}`, {});
     } finally {
       libc.symbols.close(fd);
     }
   } finally {
     libc.close();
   }
+}
+
+/** The system calls as properties that open each when it is first looked at. */
+function open(): Syscalls {
+  load();
+  const calls = {};
+  for (const [name, definition] of Object.entries<Deno.ForeignFunction>(SYSCALLS)) {
+    let call: unknown;
+    const get = () => call ??= Deno.dlopen(LIBRARY, { [name]: definition }).symbols[name];
+    Object.defineProperty(calls, name, { get, enumerable: true });
+  }
+  return calls as Syscalls;
 }
 
 let opened: Syscalls | undefined;

@@ -16,7 +16,7 @@ function programHeaders(elf: Uint8Array<ArrayBuffer>) {
 }
 
 Deno.test("the stub library is a shared object for x86-64", () => {
-  const elf = buildStubLibrary(STUBS);
+  const elf = buildStubLibrary(STUBS, "stubs");
   assertEquals([...elf.subarray(0, 6)], [0x7f, 0x45, 0x4c, 0x46, 2, 1]);
   const view = new DataView(elf.buffer);
   assertEquals(view.getUint16(16, true), 3); // ET_DYN
@@ -24,12 +24,12 @@ Deno.test("the stub library is a shared object for x86-64", () => {
 });
 
 Deno.test("no segment of the stub library is both writable and executable, and stacks stay non-executable", () => {
-  const headers = programHeaders(buildStubLibrary(STUBS));
+  const headers = programHeaders(buildStubLibrary(STUBS, "stubs"));
   assertEquals(headers.filter(({ flags }) => (flags & 3) === 3), []);
   assertEquals(headers.find(({ type }) => type === 0x6474e551)?.flags, 6); // PT_GNU_STACK: read, write
 });
 
 Deno.test("every segment of the stub library lies inside the file", () => {
-  const elf = buildStubLibrary(STUBS);
+  const elf = buildStubLibrary(STUBS, "stubs");
   for (const { offset, fileSize } of programHeaders(elf)) assertEquals(offset + fileSize <= elf.length, true);
 });
