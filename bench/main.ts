@@ -1,5 +1,5 @@
 /**
- * `deno task bench`: the disk over the link without a guest, splitvm's device process beside stock QEMU's.
+ * `deno task bench`: how fast things start, and the disk over the link without a guest; splitvm beside stock QEMU.
  *
  * Each repetition starts device processes of its own. The competitors take turns, the first one another in each repetition, so that what else
  * the machine does hits all of them alike.
@@ -9,26 +9,28 @@
 import { parseArgs } from "@std/cli/parse-args";
 import { errorChain } from "../src/error_chain.ts";
 import { EXECUTABLE } from "../tests/support/machines.ts";
-import { built, program, QEMU, type Requirement } from "../tests/support/requirements.ts";
+import { built, KVM, program, QEMU, type Requirement } from "../tests/support/requirements.ts";
 import { describeHost } from "./host.ts";
-import { forget, type Format, type Image, makeImages, remember } from "./images.ts";
+import { forget, type Image, makeImages, remember } from "./images.ts";
 import { allPlacements, type Placement } from "./placement.ts";
 import { allRows, type Row, rowLabels, subjectsOf } from "./plan.ts";
 import { markdownTable, replaceResults, wrap } from "./report.ts";
 import { Results } from "./results.ts";
 import { Session, type Subject } from "./session.ts";
+import { chooseScenarios, describeStarts, runStarts } from "./startup_bench.ts";
+import type { Scenario } from "./startup_plan.ts";
 import { warmUp } from "./workloads.ts";
 
 const USAGE = `Usage: deno task bench [options]
 
-  --filter=TEXT   only rows whose operation, image and cache match this regular expression
-  --runs=N        repetitions; the median counts (default 3)
+  --filter=TEXT   only rows whose operation, image and cache match this regular expression; 'start-up' is all that starts
+  --runs=N        repetitions; the median counts (default 3, and 15 for starts)
   --seconds=S     how long each measurement takes (default 1)
   --cpus=1|2      driver and device process on one CPU, or on different ones (default both)
   --size=MIB      size of the images (default 256)
   --source        measure splitvm from source, not dist/splitvm
   --json          print JSON instead of a table
-  --write-docs    put the table into docs/performance.md`;
+  --write-docs    put the tables into docs/performance.md`;
 
 /** O_DIRECT needs a file system that has it, and tmpfs, which /tmp may be, has not. */
 const IMAGE_FOLDER = "/var/tmp";
@@ -38,6 +40,8 @@ const DOCUMENT = new URL("../docs/performance.md", import.meta.url);
 interface Options {
   readonly filter: RegExp;
   readonly runs: number;
+  /** How often everything is started. */
+  readonly starts: number;
   readonly seconds: number;
   /** Bytes. */
   readonly size: number;
@@ -51,7 +55,7 @@ function parseOptions(args: readonly string[]): Options {
   const given = parseArgs([...args], {
     string: ["filter", "runs", "seconds", "size", "cpus"],
     boolean: ["source", "json", "write-docs", "help"],
-    default: { filter: "", runs: "3", seconds: "1", size: "256" },
+    default: { filter: "", seconds: "1", size: "256" },
     unknown(argument: string) {
       throw new Error(`unknown argument ${argument}\n\n${USAGE}`);
     },
@@ -62,7 +66,8 @@ function parseOptions(args: readonly string[]): Options {
   }
   return {
     filter: new RegExp(given.filter, "i"),
-    runs: positive("runs", given.runs, true),
+    runs: positive("runs", given.runs ?? "3", true),
+    starts: positive("runs", given.runs ?? "15", true),
     seconds: positive("seconds", given.seconds, false),
     size: positive("size", given.size, true) * 1024 * 1024,
     placements: choosePlacements(given.cpus),
@@ -90,21 +95,25 @@ function choosePlacements(cpus: string | undefined): readonly Placement[] {
   return chosen;
 }
 
-/** What has to be there. */
-function checkRequirements(source: boolean): void {
-  const tools = [program("qemu-img", "qemu-utils"), program("dd", "coreutils"), program("taskset", "util-linux")];
-  const needs: Requirement[] = [QEMU, ...tools, ...(source ? [] : [built(EXECUTABLE)])];
+/** What the disk needs. */
+const DISK_TOOLS = [program("qemu-img", "qemu-utils"), program("dd", "coreutils"), program("taskset", "util-linux")];
+
+/** What starts need. */
+const START_NEEDS = [KVM, built(EXECUTABLE)];
+
+/** @throws {Error} naming what is not there. */
+function checkRequirements(needs: readonly Requirement[]): void {
   const missing = needs.filter((need) => !need.isMet());
   if (missing.length === 0) return;
   const list = missing.map(({ name, remedy }) => `  ${name}: ${remedy}`).join("\n");
   throw new Error(`the benchmark compares splitvm with stock QEMU, and this is not there:\n${list}`);
 }
 
-/** Runs `body` with images that are gone afterwards. */
-function withImages(size: number, formats: readonly Format[], body: (images: readonly Image[]) => void): void {
+/** Runs `body` with a folder that is gone afterwards. */
+function withFolder(body: (folder: string) => void): void {
   const folder = Deno.makeTempDirSync({ dir: IMAGE_FOLDER, prefix: "splitvm-bench-" });
   try {
-    body(makeImages(folder, size, formats));
+    body(folder);
   } finally {
     Deno.removeSync(folder, { recursive: true });
   }
@@ -168,17 +177,39 @@ function report(results: Results, options: Options): void {
   const text = `${wrap(`${host} ${how}`)}\n\n${markdownTable(lines)}`;
   if (options.json) console.log(JSON.stringify({ host, runs: options.runs, seconds: options.seconds, lines }, null, 2));
   else console.log(text);
-  if (options.writeDocs) Deno.writeTextFileSync(DOCUMENT, replaceResults(Deno.readTextFileSync(DOCUMENT), text));
+  if (options.writeDocs) writeDocument("bench", text);
   for (const failure of results.failures) console.error(`not measured: ${failure}`);
+}
+
+function writeDocument(part: string, text: string): void {
+  Deno.writeTextFileSync(DOCUMENT, replaceResults(Deno.readTextFileSync(DOCUMENT), text, part));
+}
+
+function benchDisk(rows: readonly Row[], options: Options): void {
+  checkRequirements([QEMU, ...DISK_TOOLS, ...(options.source ? [] : [built(EXECUTABLE)])]);
+  const formats = [...new Set(rows.map(({ format }) => format))];
+  withFolder((folder) => report(run(rows, makeImages(folder, options.size, formats), options), options));
+}
+
+function benchStarts(scenarios: readonly Scenario[], options: Options): void {
+  checkRequirements([QEMU, ...START_NEEDS]);
+  withFolder((folder) => {
+    const results = runStarts(scenarios, folder, options.starts, progress);
+    const text = describeStarts(results, folder, options.starts);
+    if (options.json) console.log(JSON.stringify({ starts: options.starts, ...results, failures: undefined }, null, 2));
+    else console.log(text);
+    if (options.writeDocs) writeDocument("bench:start-up", text);
+    for (const failure of results.failures) console.error(`not measured: ${failure}`);
+  });
 }
 
 function main(): void {
   const options = parseOptions(Deno.args);
-  checkRequirements(options.source);
+  const scenarios = chooseScenarios(options.filter);
   const rows = allRows(options.placements).filter((row) => options.filter.test(rowLabels(row).join(", ")));
-  if (rows.length === 0) throw new Error("--filter leaves no row");
-  const formats = [...new Set(rows.map(({ format }) => format))];
-  withImages(options.size, formats, (images) => report(run(rows, images, options), options));
+  if (scenarios.length + rows.length === 0) throw new Error("--filter leaves no row");
+  if (scenarios.length > 0) benchStarts(scenarios, options);
+  if (rows.length > 0) benchDisk(rows, options);
 }
 
 try {

@@ -4,6 +4,7 @@
  * @module
  */
 import type { Line, Score } from "./results.ts";
+import type { Summary } from "./statistics.ts";
 
 const HEADINGS = [
   "Operation",
@@ -22,20 +23,22 @@ const HEADINGS = [
 /** How many leading columns are text, which is aligned to the left. */
 const TEXT_COLUMNS = 5;
 
-const BEGIN = "<!-- bench:begin -->";
-const END = "<!-- bench:end -->";
-
-const NONE = "–";
+/** What stands in a cell that has no figure. */
+export const NONE = "–";
 
 /** A figure with as many digits as it is good for. */
-function number(value: number): string {
+export function number(value: number): string {
   const digits = value >= 100 ? 0 : value >= 10 ? 1 : 2;
   return value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
 }
 
 function range(score: Score | undefined): string {
   if (score === undefined) return NONE;
-  const { median, min, max } = score.figure;
+  return spread(score.figure);
+}
+
+/** A median with the range. */
+export function spread({ median, min, max }: Summary): string {
   return `${number(median)} (${number(min)}–${number(max)})`;
 }
 
@@ -52,12 +55,21 @@ function cells(line: Line): string[] {
   ];
 }
 
-/** The table, with columns of even width. */
+/** The table of the disk. */
 export function markdownTable(lines: readonly Line[]): string {
-  const rows = [HEADINGS, ...lines.map(cells)];
-  const widths = HEADINGS.map((_, i) => Math.max(...rows.map((row) => row[i].length)));
-  const pad = (text: string, i: number) => i < TEXT_COLUMNS ? text.padEnd(widths[i]) : text.padStart(widths[i]);
-  const rule = widths.map((width, i) => i < TEXT_COLUMNS ? "-".repeat(width) : "-".repeat(width - 1) + ":");
+  return table([HEADINGS, ...lines.map(cells)], (column) => column < TEXT_COLUMNS);
+}
+
+/**
+ * A table with columns of even width.
+ *
+ * @param rows The headings, then the lines.
+ * @param isText Whether a column holds text, which is aligned to the left.
+ */
+export function table(rows: readonly (readonly string[])[], isText: (column: number) => boolean): string {
+  const widths = rows[0].map((_, i) => Math.max(...rows.map((row) => row[i].length)));
+  const pad = (text: string, i: number) => isText(i) ? text.padEnd(widths[i]) : text.padStart(widths[i]);
+  const rule = widths.map((width, i) => isText(i) ? "-".repeat(width) : "-".repeat(width - 1) + ":");
   const [head, ...body] = rows.map((row) => row.map(pad));
   return [head, rule, ...body].map((row) => `| ${row.join(" | ")} |`).join("\n");
 }
@@ -74,9 +86,15 @@ export function wrap(text: string, width = 120): string {
   return lines.join("\n");
 }
 
-/** Puts `text` between the markers of a document. @throws {Error} when it has none. */
-export function replaceResults(document: string, text: string): string {
-  const [begin, end] = [document.indexOf(BEGIN), document.indexOf(END)];
-  if (begin < 0 || end < begin) throw new Error(`There is no ${BEGIN} … ${END} in the document`);
-  return `${document.slice(0, begin + BEGIN.length)}\n\n${text}\n\n${document.slice(end)}`;
+/**
+ * Puts `text` between the markers of a document.
+ *
+ * @param part What the markers are called: `<!-- bench:begin -->`.
+ * @throws {Error} when there are none.
+ */
+export function replaceResults(document: string, text: string, part = "bench"): string {
+  const [begin, end] = ["begin", "end"].map((edge) => `<!-- ${part}:${edge} -->`);
+  const [from, to] = [document.indexOf(begin), document.indexOf(end)];
+  if (from < 0 || to < from) throw new Error(`There is no ${begin} … ${end} in the document`);
+  return `${document.slice(0, from + begin.length)}\n\n${text}\n\n${document.slice(to)}`;
 }

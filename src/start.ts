@@ -77,7 +77,7 @@ async function runCommand(programs: Programs, argv: readonly string[]): Promise<
 
 /** Runs what this process, or this thread of it, was started for. A process ends with it; a thread goes on by itself. */
 export async function start(programs: Programs): Promise<void> {
-  markPhase("Deno");
+  markPhase("runtime");
   if ("WorkerGlobalScope" in globalThis) await runThread(programs);
   else Deno.exit(await runCommand(programs, Deno.args));
 }

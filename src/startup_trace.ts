@@ -38,17 +38,21 @@ export function markPhase(phase: string): void {
   if (isTracing) performance.mark(PREFIX + phase);
 }
 
+function print(thread: string, time: number, phase: string): void {
+  console.error(`splitvm: startup: ${thread}: ${time.toFixed(2)} ms: ${phase}`);
+}
+
 /**
- * Prints what this thread has marked.
+ * Prints what this thread has marked, and before it when Deno began to set up the thread.
  *
  * @param thread Whose phases they are.
  */
 export function printPhases(thread: string): void {
   if (origin === undefined) return;
+  print(thread, performance.timeOrigin - origin, "entry");
   for (const { name, startTime } of performance.getEntriesByType("mark")) {
     if (!name.startsWith(PREFIX)) continue;
-    const time = performance.timeOrigin + startTime - origin;
-    console.error(`splitvm: startup: ${thread}: ${time.toFixed(2)} ms: ${name.slice(PREFIX.length)}`);
+    print(thread, performance.timeOrigin - origin + startTime, name.slice(PREFIX.length));
     performance.clearMarks(name);
   }
 }

@@ -10,6 +10,7 @@ import {
 } from "../../guests/demo/mod.ts";
 import { buildHelloKernel, HELLO_LINE } from "../../guests/hello/mod.ts";
 import { buildRegistersKernel, parseMeasurements } from "../../guests/registers/mod.ts";
+import { buildStartupKernel } from "../../guests/startup/mod.ts";
 import { loadKernel } from "../../src/vmm/boot/boot_image.ts";
 import { machine } from "../vmm/boot/support/images.ts";
 
@@ -19,7 +20,7 @@ function holdsText(bytes: Uint8Array, text: string): boolean {
 }
 
 Deno.test("every PVH guest is a kernel that the VMM loads at 1 MiB and enters inside", () => {
-  for (const image of [buildHelloKernel(), buildDemoKernel(), buildRegistersKernel()]) {
+  for (const image of [buildHelloKernel(), buildDemoKernel(), buildRegistersKernel(), buildStartupKernel()]) {
     const { rip, cr0 } = loadKernel(image, machine(2 << 20).request);
     assert(rip >= 0x10_0000 && rip < 0x10_0000 + image.length);
     assertEquals(cr0 & 1, 1);
