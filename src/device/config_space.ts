@@ -32,6 +32,8 @@ export const PciCommand = {
   IO: 0x0001,
   MEMORY: 0x0002,
   MASTER: 0x0004,
+  /** Memory write and invalidate. */
+  INVALIDATE: 0x0010,
   PARITY: 0x0040,
   SERR: 0x0100,
   INTX_DISABLE: 0x0400,

@@ -12,7 +12,7 @@
  *
  * @module
  */
-import { type AccessSize, ConfigSpace, PciConfig, PciStatus } from "../../device/config_space.ts";
+import { type AccessSize, ConfigSpace, PciCommand, PciConfig, PciStatus } from "../../device/config_space.ts";
 import type { DeviceHost, PciDevice } from "../../device/pci_device.ts";
 import type { SavedState } from "../../device/state.ts";
 import type { ScsiBus } from "../scsi/scsi.ts";
@@ -51,6 +51,9 @@ const IDENTITY = {
   subsystemId: 0x1000,
   interruptPin: 1,
 } as const;
+/** The bits of the command register that can be set. How it writes to memory makes no difference here. */
+const COMMAND = PciCommand.IO | PciCommand.MEMORY | PciCommand.MASTER | PciCommand.INVALIDATE | PciCommand.PARITY |
+  PciCommand.SERR | PciCommand.INTX_DISABLE;
 /** DEVSEL# comes with medium timing. */
 const STATUS_DEVSEL_MEDIUM = 0x0200;
 /** In units of 250 ns: bursts of 4.25 µs, every 16 µs. */
@@ -205,6 +208,7 @@ export class Lsi53c895a implements PciDevice {
   #defineConfig(): void {
     const { config } = this;
     config.identify(IDENTITY);
+    config.define(PciConfig.COMMAND, 2, 0, COMMAND);
     config.define(PciConfig.STATUS, 2, STATUS_DEVSEL_MEDIUM, 0, PciStatus.WRITE_ONE_TO_CLEAR);
     config.define(PciConfig.MIN_GNT, 1, MIN_GNT);
     config.define(PciConfig.MAX_LAT, 1, MAX_LAT);

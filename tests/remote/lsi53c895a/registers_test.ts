@@ -24,6 +24,12 @@ Deno.test("the function is as fast on the bus, and as much in need of it, as the
   assertEquals(config.read(PciConfig.STATUS, 2), 0x0200);
 });
 
+Deno.test("memory write and invalidate can be enabled, as drivers for this chip do", () => {
+  const { config } = new Bench().device;
+  config.write(PciConfig.COMMAND, 2, 0xffff);
+  assertEquals(config.read(PciConfig.COMMAND, 2) & 0x0157, 0x0157);
+});
+
 Deno.test("its BARs are 256 bytes of I/O, 1 KiB and 8 KiB of memory", () => {
   const { config } = new Bench().device;
   for (let bar = 0; bar < 6; bar++) config.write(PciConfig.BAR0 + 4 * bar, 4, 0xffffffff);
