@@ -1,16 +1,13 @@
-/** The console and the control thread: input, timers, signals, and the terminal that the machine was started from. */
+/** The console and the control thread: input, timers, signals. */
 import { assert, assertEquals } from "@std/assert";
-import { checked } from "../../src/ffi/errno.ts";
-import { closeFd, OpenFlags, setNonblocking, writeFd } from "../../src/ffi/file.ts";
+import { closeFd, createPipe, setNonblocking, writeFd } from "../../src/ffi/file.ts";
 import { Signal } from "../../src/ffi/process.ts";
-import { syscalls } from "../../src/ffi/syscall.ts";
 import { INPUT_RING_SIZE } from "../../src/vmm/platform/serial.ts";
-import { LocalMode, Terminal } from "../support/terminal.ts";
 import consoleGuest from "./asm/console.asm" with { type: "text" };
 import idle from "./asm/idle.asm" with { type: "text" };
 import smp from "./asm/smp.asm" with { type: "text" };
 import timer from "./asm/timer.asm" with { type: "text" };
-import { GIVEN_FD, type Program, type Stage } from "../support/stage.ts";
+import { GIVEN_FD, type Stage } from "../support/stage.ts";
 import { startGuest, testOnKvm } from "./guests.ts";
 
 testOnKvm("input of many times the receiver's size reaches the guest whole", (stage) => {
@@ -70,9 +67,7 @@ for (const [name, signal] of SIGNALS) {
 
 /** A pipe that is full, and that nobody reads. @returns what both ends are called here. */
 function fullPipe(): { reader: number; writer: number } {
-  const ends = new Int32Array(2);
-  checked("pipe2", syscalls().pipe2(ends, OpenFlags.O_CLOEXEC));
-  const [reader, writer] = ends;
+  const [reader, writer] = createPipe();
   setNonblocking(writer, true);
   while (writeFd(writer, new Uint8Array(4096)) > 0);
   setNonblocking(writer, false);
@@ -90,44 +85,4 @@ testOnKvm("a guest goes on when nobody reads what it prints", (stage) => {
   } finally {
     [reader, writer].forEach(closeFd);
   }
-});
-
-/** Line editing and echo, as a shell leaves them. */
-const LINE_MODES = LocalMode.ICANON | LocalMode.ECHO;
-
-/** A machine on a terminal. */
-function onTerminal(stage: Stage, source: string, body: (vmm: Program, terminal: Terminal) => void): void {
-  const terminal = new Terminal();
-  try {
-    assertEquals(terminal.localModes & LINE_MODES, LINE_MODES);
-    body(startGuest(stage, source, { by: ["sh", "-c", 'exec "$@" <"$0" >"$0"', terminal.path] }), terminal);
-  } finally {
-    terminal.close();
-  }
-}
-
-testOnKvm(
-  "a terminal gives the guest each key as it is typed, and is as before when the machine has ended",
-  (stage) => {
-    onTerminal(stage, consoleGuest, (vmm, terminal) => {
-      terminal.waitFor("ready");
-      // Neither line editing nor echo; keys for signals stay.
-      terminal.waitForModes(LINE_MODES | LocalMode.ISIG, LocalMode.ISIG);
-      terminal.type("a\x04");
-      terminal.waitFor("1 characters, sum 97");
-      assertEquals(vmm.wait(), { code: 0 });
-      assertEquals(terminal.localModes & LINE_MODES, LINE_MODES);
-    });
-  },
-);
-
-testOnKvm("a terminal is as before after SIGTERM", (stage) => {
-  onTerminal(stage, idle, (vmm, terminal) => {
-    terminal.waitFor("waiting");
-    terminal.type("x");
-    terminal.waitFor("ready");
-    vmm.signal(Signal.TERM);
-    assertEquals(vmm.wait(), { code: 0 });
-    assertEquals(terminal.localModes & LINE_MODES, LINE_MODES);
-  });
 });

@@ -25,16 +25,21 @@ export interface GuestOptions {
   readonly debugFile?: string;
   /** A descriptor for the VMM, which has it as {@linkcode GIVEN_FD}. */
   readonly given?: number;
+  /** Options for the serial ports. @default {COM1 is on standard input and output} */
+  readonly serial?: readonly string[];
 }
+
+const ON_STDIO = ["-serial", "stdio"];
 
 /** The command line of a machine without firmware. */
 export function guestCommand(
   kernel: string,
   options: readonly string[] = [],
   debugFile = "/dev/null",
+  serial: readonly string[] = ON_STDIO,
 ): string[] {
   return [
-    ...[...selfCommand(), "-machine", "q35,accel=kvm", "-m", "16M", "-nodefaults", "-serial", "stdio"],
+    ...[...selfCommand(), "-machine", "q35,accel=kvm", "-m", "16M", "-nodefaults", ...serial],
     ...["-device", "isa-debug-exit", "-debugcon", `file:${debugFile}`],
     ...["-kernel", kernel, ...options],
   ];
@@ -42,10 +47,10 @@ export function guestCommand(
 
 /** Runs a guest from its source in a machine without firmware, with COM1 as its console. */
 export function startGuest(stage: Stage, source: string, guest: GuestOptions = {}): Program {
-  const { constants = {}, options, by = [], debugFile = `${stage.directory}/debug.txt`, given } = guest;
+  const { constants = {}, options, by = [], debugFile = `${stage.directory}/debug.txt`, given, serial } = guest;
   const kernel = `${stage.directory}/guest.elf`;
   Deno.writeFileSync(kernel, buildPvhGuest(source, { constants }));
-  return stage.start({ name: "VMM", command: [...by, ...guestCommand(kernel, options, debugFile)], given });
+  return stage.start({ name: "VMM", command: [...by, ...guestCommand(kernel, options, debugFile, serial)], given });
 }
 
 /** Options for an LSI 53C895A with a disk at slot 1, in a device process that the VMM starts. */

@@ -50,6 +50,23 @@ export function childrenOf(pid: number | "self"): number[] {
     .map(Number);
 }
 
+/** The descriptors that a process has open. */
+export function descriptorsOf(pid: number): number[] {
+  return listDirectory(`/proc/${pid}/fd`).map(Number);
+}
+
+/** Waits until a process is in a state, a letter: `T` for one that is stopped. */
+export function waitForState(pid: number, letter: string, patience = 60_000): void {
+  const deadline = performance.now() + patience;
+  for (;;) {
+    const state = /^State:\s+(\w)/m.exec(readProc(`/proc/${pid}/status`))?.[1];
+    if (state === letter) return;
+    if (performance.now() > deadline) throw new Error(`Process ${pid} stays in state ${state}`);
+    // Nothing tells of a change.
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10);
+  }
+}
+
 /** A process's command line, for messages. */
 export function commandLineOf(pid: number): string {
   return readProc(`/proc/${pid}/cmdline`).replaceAll("\0", " ").trim();

@@ -26,6 +26,19 @@ export function openSlave(path: string): number {
   return openFile(path, OpenFlags.O_RDWR | OpenFlags.O_NOCTTY);
 }
 
+/** Reads until `text` has come. @returns all that has. */
+export function waitForText(fd: number, text: string): string {
+  const piece = new Uint8Array(4096);
+  let read = "";
+  while (!read.includes(text)) {
+    if (pollFd(fd, Ready.IN, PATIENCE) === 0) throw new Error(`There is only ${JSON.stringify(read)}`);
+    const length = readFd(fd, piece);
+    if (length === 0) throw new Error(`There was only ${JSON.stringify(read)} up to the end`);
+    read += new TextDecoder().decode(piece.subarray(0, length));
+  }
+  return read;
+}
+
 /** Both ends of a pseudo-terminal. */
 export class Terminal {
   readonly #master: number;
@@ -61,15 +74,7 @@ export class Terminal {
 
   /** Waits until the program has printed `text`. @returns all up to it. */
   waitFor(text: string): string {
-    const piece = new Uint8Array(4096);
-    let printed = "";
-    while (!printed.includes(text)) {
-      if (pollFd(this.#master, Ready.IN, PATIENCE) === 0) {
-        throw new Error(`The terminal shows ${JSON.stringify(printed)}`);
-      }
-      printed += new TextDecoder().decode(piece.subarray(0, readFd(this.#master, piece)));
-    }
-    return printed;
+    return waitForText(this.#master, text);
   }
 
   /** Types. */
