@@ -32,6 +32,7 @@ const PHASES: Readonly<Record<string, string>> = {
   "state at power-on": "the state that a reset restores, read from KVM",
   "kernel in RAM": "chipset programmed as firmware would; tables, kernel and initrd into RAM; registers",
   "threads": "the control thread's isolate is created, which Deno does while the caller waits",
+  "machine handed to threads": "the machine's description copied to them",
   "the guest's first exit": "KVM_RUN until the first access to a device",
   "consoles and monitors": "signals, timers, consoles and monitors watched",
   "devices and images": "images opened, the adapter made",

@@ -70,16 +70,18 @@ const DEFAULT_ADDRESS_BITS = 36;
  *
  * @param self How to start a device process.
  * @param outside What connects it to whoever uses it.
+ * @param meanwhile Called when device processes have begun to start, which takes them a while.
  * @throws {Error} when the host, an image or a device process does not play along; nothing is left behind then but what ends with
  * this process.
  */
-export function launch(config: VmmConfig, self: SelfCommand, outside: Outside): LaunchedMachine {
+export function launch(config: VmmConfig, self: SelfCommand, outside: Outside, meanwhile: () => void): LaunchedMachine {
   const startedAt = monotonicNow();
   const kvm = openKvm(config);
   // Their start takes longer than anything here, so it comes first.
   const processes = new DeviceProcesses(config, self);
   markPhase("device processes");
   try {
+    if (config.devices.length > 0) meanwhile();
     const firmware = config.kernel === undefined ? loadFirmware(config.firmware) : undefined;
     const cpuid = withBrand(kvm.supportedCpuid(), hostBrand());
     const addressBits = physicalAddressBits(cpuid);

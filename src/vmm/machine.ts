@@ -94,6 +94,7 @@ export class Machine {
   readonly #router: IntxRouter;
   readonly #pm: AcpiPm;
   readonly #warned = new Set<string>();
+  #holdsSync = false;
   readonly #timedDevices: readonly TimedDevice[];
   /** Called on a machine reset, in this order. */
   readonly #resettable: { reset(): void }[] = [];
@@ -182,8 +183,20 @@ export class Machine {
     this.syncMemory();
   }
 
+  /** Carries out `change`, and tells the device processes when all of it is done. */
+  syncMemoryAfter(change: () => void): void {
+    this.#holdsSync = true;
+    try {
+      change();
+    } finally {
+      this.#holdsSync = false;
+    }
+    this.syncMemory();
+  }
+
   /** Tells every device process what RAM the guest has now. */
   syncMemory(): void {
+    if (this.#holdsSync) return;
     const ranges = this.memoryMap.ramRanges();
     for (const proxy of this.proxies) proxy.syncMemory(this.ram.handle.fd, ranges);
   }

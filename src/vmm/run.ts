@@ -20,6 +20,7 @@ import { traceFirstExit } from "./first_exit.ts";
 import { GuestTime } from "./guest_time.ts";
 import { launch, type LaunchedMachine, type Outside } from "./launch.ts";
 import { Machine } from "./machine.ts";
+import type { MachineHandle } from "./machine_handle.ts";
 import { setFirmwareMtrrs } from "./mtrr.ts";
 import { makeSciLevelTriggered, programChipset } from "./pci/chipset_setup.ts";
 import { cmosContents } from "./platform/cmos_contents.ts";
@@ -53,15 +54,36 @@ export function runVmm(config: VmmConfig): number {
 }
 
 function runBetween(config: VmmConfig, kernel: KernelFiles | undefined, outside: Outside): number {
-  const launched = launch(
-    config,
-    { command: selfCommand(), env: { ...SELF_ENVIRONMENT, ...TRACE_ENVIRONMENT } },
-    outside,
-  );
+  const self = { command: selfCommand(), env: { ...SELF_ENVIRONMENT, ...TRACE_ENVIRONMENT } };
+  const threads = new Threads();
+  const launched = launch(config, self, outside, () => threads.start(config.cpus));
   try {
-    return new Leader(launched, kernel).run();
+    return new Leader(launched, kernel, threads).run();
   } finally {
     launched.endDevices();
+  }
+}
+
+/** The other threads. Deno makes an isolate while the caller waits, so they are started while there is something else to wait for. */
+class Threads {
+  readonly #workers: [role: WorkerMessage["role"], worker: Worker][] = [];
+
+  /** Starts them, unless they are. They wait for the machine. */
+  start(cpus: number): void {
+    if (this.#workers.length > 0) return;
+    for (let index = 0; index < cpus; index++) {
+      const role = index === 0 ? "control" : "vcpu";
+      this.#workers.push([role, new Worker(selfModule(), { type: "module", name: role })]);
+    }
+    markPhase("threads");
+  }
+
+  /** Has them begin. */
+  begin(handle: MachineHandle): void {
+    this.start(handle.vcpuFds.length);
+    for (const [index, [role, worker]] of this.#workers.entries()) {
+      worker.postMessage({ role, handle, index } satisfies WorkerMessage);
+    }
   }
 }
 
@@ -73,9 +95,11 @@ class Leader {
   readonly #acpi: PlacedAcpi;
   readonly #powerOn: PowerOnState;
   readonly #time: GuestTime;
+  readonly #threads: Threads;
 
-  constructor(launched: LaunchedMachine, kernel: KernelFiles | undefined) {
+  constructor(launched: LaunchedMachine, kernel: KernelFiles | undefined, threads: Threads) {
     const { handle, acpi, msrs } = launched;
+    this.#threads = threads;
     const machine = new Machine(handle);
     markPhase("devices");
     this.#launched = launched;
@@ -103,8 +127,9 @@ class Leader {
     control.register(0, currentThreadId());
     this.#machine.terminal?.guard();
     try {
-      this.#startThreads();
-      markPhase("threads");
+      acceptKicks();
+      this.#threads.begin(this.#launched.handle);
+      markPhase("machine handed to threads");
       return this.#lead(vcpu);
     } finally {
       this.#machine.terminal?.restore();
@@ -218,7 +243,7 @@ class Leader {
   #prepareBoot(): void {
     const { config, ram, pci, vm, vcpus } = this.#machine;
     if (this.#kernel === undefined) return;
-    programChipset(pci);
+    this.#machine.syncMemoryAfter(() => programChipset(pci));
     makeSciLevelTriggered(vm);
     for (const vcpu of vcpus) setFirmwareMtrrs(vcpu, this.#launched.physicalAddressBits);
     const tables = [...this.#acpi.regions, ...placeSmbios(this.#launched.smbios)];
@@ -247,17 +272,6 @@ class Leader {
     const { low, high } = ram.split;
     return cmosContents({ lowRam: low, highRam: high, cpus: config.cpus, bootOrder: config.boot.order });
   }
-
-  #startThreads(): void {
-    const { handle } = this.#launched;
-    acceptKicks();
-    startWorker({ role: "control", handle });
-    for (let index = 1; index < handle.vcpuFds.length; index++) startWorker({ role: "vcpu", handle, index });
-  }
-}
-
-function startWorker(message: WorkerMessage): void {
-  new Worker(selfModule(), { type: "module", name: message.role }).postMessage(message);
 }
 
 /** How far the guest's clock is ahead of UTC, in milliseconds. */

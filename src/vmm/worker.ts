@@ -13,9 +13,12 @@ import type { RunControl } from "./run_control.ts";
 import { Vcpu } from "./vcpu.ts";
 
 /** What a new thread is told. */
-export type WorkerMessage =
-  | { readonly role: "control"; readonly handle: MachineHandle }
-  | { readonly role: "vcpu"; readonly handle: MachineHandle; readonly index: number };
+export interface WorkerMessage {
+  readonly role: "control" | "vcpu";
+  readonly handle: MachineHandle;
+  /** The vCPU's, from 1. */
+  readonly index: number;
+}
 
 /** Carries out the thread's task until the process ends. */
 export async function runWorker(task: WorkerMessage): Promise<void> {
