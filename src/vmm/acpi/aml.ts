@@ -63,15 +63,22 @@ export function concatenate(...parts: readonly (Term | readonly number[])[]): Te
   const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
   let at = 0;
   for (const part of parts) {
-    bytes.set(part, at);
-    at += part.length;
+    if (part instanceof Uint8Array) {
+      bytes.set(part, at);
+      at += part.length;
+    } else {
+      // For the few numbers that these are, it is faster than the general way.
+      for (let i = 0; i < part.length; i++) bytes[at++] = part[i];
+    }
   }
   return bytes;
 }
 
 /** `size` bytes of `value`, least significant first. */
 export function littleEndian(value: number, size: number): number[] {
-  return Array.from({ length: size }, (_, i) => Math.floor(value / 2 ** (8 * i)) % 256);
+  const bytes = [];
+  for (let i = 0, rest = value; i < size; i++, rest = Math.floor(rest / 256)) bytes.push(rest % 256);
+  return bytes;
 }
 
 /** The characters of `text` as bytes. @throws {RangeError} when one is not ASCII. */

@@ -144,12 +144,13 @@ function operatingSystemCapabilities(): Term {
 
 /** An entry for each pin of each slot: address (all functions of the slot), pin, source and source index (table 6.14). */
 function routingTable(source: (pirq: number) => readonly [Term, Term]): Term {
+  // A machine starts with this, so each term is made once.
+  const sources = Array.from(LINKS, (_, pirq) => source(pirq));
+  const pins = Array.from({ length: PIN_COUNT }, (_, pin) => integer(pin));
   const entries: Term[] = [];
   for (let slot = 0; slot < SLOT_COUNT; slot++) {
-    for (let pin = 0; pin < PIN_COUNT; pin++) {
-      const address = slot * 0x1_0000 + 0xffff;
-      entries.push(pkg(integer(address), integer(pin), ...source(wiredPirq(slot, pin))));
-    }
+    const address = integer(slot * 0x1_0000 + 0xffff);
+    for (const [pin, term] of pins.entries()) entries.push(pkg(address, term, ...sources[wiredPirq(slot, pin)]));
   }
   return pkg(...entries);
 }
