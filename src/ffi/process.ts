@@ -67,6 +67,8 @@ export const Signal = {
 export interface SpawnOptions {
   /** Program (looked up on PATH when it has no slash) and arguments. */
   readonly command: readonly string[];
+  /** The program, where it is not to be known by its path. @default {the first of `command`} */
+  readonly program?: string;
   /** The whole environment of the child. */
   readonly env: Readonly<Record<string, string>>;
   /**
@@ -109,7 +111,7 @@ function stringArray(strings: readonly Uint8Array<ArrayBuffer>[]): BigUint64Arra
  * @throws {SyscallError} when it cannot be started (no such program, not executable, out of resources).
  */
 export function spawn(options: SpawnOptions): ChildProcess {
-  const [program] = options.command;
+  const program = options.program ?? options.command[0];
   const flags = POSIX_SPAWN_SETSIGMASK | (options.ownGroup ? POSIX_SPAWN_SETPGROUP : 0);
   const library = Deno.dlopen("libc.so.6", LIBC_SPAWN);
   const libc = library.symbols;
@@ -143,6 +145,7 @@ export function spawn(options: SpawnOptions): ChildProcess {
     }
     must("addclosefrom", libc.posix_spawn_file_actions_addclosefrom_np(actions, highest + 1));
 
+    const file = cString(program);
     const argv = options.command.map(cString);
     const envp = Object.entries(options.env).map(([name, value]) => cString(`${name}=${value}`));
     const pid = new Int32Array(1);
@@ -150,7 +153,7 @@ export function spawn(options: SpawnOptions): ChildProcess {
     const envpArray = stringArray(envp);
     must(
       `spawn(${program})`,
-      libc.posix_spawnp(pid, argv[0], actions, attributes, argvArray, envpArray),
+      libc.posix_spawnp(pid, file, actions, attributes, argvArray, envpArray),
     );
     return child(pid[0]);
   } finally {

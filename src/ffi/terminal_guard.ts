@@ -60,6 +60,8 @@ const CODE = [
   ...[0xb8, 60, 0, 0, 0, 0x31, 0xff, 0x0f, 0x05],
 ];
 
+/** What it is called among processes. */
+const NAME = "splitvm-terminal-guard";
 /** Where it is loaded. */
 const BASE = 0x40_0000;
 const EHDR_SIZE = 64;
@@ -109,8 +111,9 @@ export class TerminalGuard {
     const [reader, writer] = createPipe();
     try {
       this.#process = spawn({
+        command: [NAME],
         // Not by way of /proc/self: in the child, the descriptor is closed by then.
-        command: [`/proc/${syscalls().getpid()}/fd/${program}`],
+        program: `/proc/${syscalls().getpid()}/fd/${program}`,
         env: {},
         descriptors: new Map([[0, reader], [1, terminal], [2, terminal]]),
         // What ends the whole job, by a key or by kill, is not to end this. A terminal stops background processes that change it, unless SIGTTOU
@@ -138,7 +141,7 @@ export class TerminalGuard {
 }
 
 function makeProgram(image: Uint8Array<ArrayBuffer>): number {
-  const name = cString("splitvm-terminal-guard");
+  const name = cString(NAME);
   const executable = syscalls().memfd_create(name, MFD_CLOEXEC | MFD_EXEC);
   const fd = executable >= 0 ? executable : checked("memfd_create", syscalls().memfd_create(name, MFD_CLOEXEC));
   try {

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { describeError } from "../error_chain.ts";
 import { stopSelf } from "../ffi/process.ts";
 import { markPhase, printPhases } from "../startup_trace.ts";
 import { Consoles } from "./console/consoles.ts";
@@ -18,6 +19,7 @@ const ENDING_SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"] as const;
 
 /** Never resolves while the machine lives. */
 export async function runControlThread(machine: Machine, handle: MachineHandle): Promise<void> {
+  failUncaught(machine);
   for (const signal of ENDING_SIGNALS) {
     Deno.addSignalListener(signal, () => machine.control.requestExit(0, "host-signal"));
   }
@@ -32,6 +34,16 @@ export async function runControlThread(machine: Machine, handle: MachineHandle):
   markPhase("consoles and monitors");
   printPhases("control thread");
   await Promise.all([watcher.run(), runTimers(machine), consoles.serve()]);
+}
+
+/** What a signal's or a timer's callback throws ends the machine, too. Otherwise it would end this thread alone. */
+function failUncaught({ control }: Machine): void {
+  const fail = (event: Event, error: unknown) => {
+    event.preventDefault();
+    control.fail(describeError(error));
+  };
+  globalThis.addEventListener("error", (event) => fail(event, event.error ?? event.message));
+  globalThis.addEventListener("unhandledrejection", (event) => fail(event, event.reason));
 }
 
 /** A shell's job control: the shell finds the terminal as it was, and the machine as it needs it when it goes on. */

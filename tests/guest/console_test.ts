@@ -51,6 +51,14 @@ testOnKvm("the clock goes on after the end of the console's input", (stage) => {
   assertEquals([vmm.console, vmm.errors], ["10 interrupts of the clock\r\n", ""]);
 });
 
+testOnKvm("a file can be the console's input", (stage) => {
+  const input = `${stage.directory}/input`;
+  Deno.writeTextFileSync(input, `${"x".repeat(10_000)}\x04`);
+  const vmm = startGuest(stage, consoleGuest, { by: ["sh", "-c", 'exec "$@" < "$0"', input] });
+  assertEquals(vmm.wait(), { code: 0 });
+  assertEquals([vmm.console, vmm.errors], ["ready\r\n10000 characters, sum 1200000\r\n", ""]);
+});
+
 const SIGNALS = [["SIGTERM", Signal.TERM], ["SIGINT", Signal.INT], ["SIGHUP", Signal.HUP]] as const;
 for (const [name, signal] of SIGNALS) {
   testOnKvm(`${name} ends a machine whose guest sleeps, with status 0`, (stage) => {

@@ -1,5 +1,5 @@
 /** The terminal that a machine was started from: its keys, and its mode afterwards. */
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertMatch } from "@std/assert";
 import { closeFd, writeFd } from "../../src/ffi/file.ts";
 import { Signal } from "../../src/ffi/process.ts";
 import { connectTo } from "../../src/ffi/unix_socket.ts";
@@ -155,8 +155,7 @@ testOnKvm("Ctrl-A t begins lines with the time", (stage) => {
   onTerminal(stage, echo, (vmm, terminal) => {
     terminal.waitForModes(ALL_MODES, 0);
     terminal.type(`${CTRL_A}t\nhello`);
-    terminal.waitFor("[00:00:0");
-    terminal.waitFor("hello");
+    assertMatch(terminal.waitFor("hello"), /\n\[00:00:\d\d\.\d{3}\] hello/);
     terminal.type(EOT);
     assertEquals(vmm.wait(), { code: 0 });
   }, { serial: SHARED });

@@ -76,8 +76,9 @@ export class MonitorFrontEnd implements FrontEnd {
     this.#options = options;
   }
 
+  /** While a command is in progress, keys stay where they are. Only the escape key must be read to be obeyed; the session keeps the others. */
   get room(): number {
-    return this.#busy ? 0 : QUEUE;
+    return this.#busy && !this.#options.shared ? 0 : QUEUE;
   }
 
   receive(bytes: Uint8Array): void {

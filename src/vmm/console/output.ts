@@ -112,7 +112,10 @@ export class Output {
     }
   }
 
-  /** Whether somebody takes a piece now. A pseudo-terminal that is hung up would take it, and keep it for whoever opens it. */
+  /**
+   * Whether somebody takes a piece now: neither the void behind a hang-up or a broken pipe, nor a pseudo-terminal that is hung up, which would
+   * keep it for whoever opens it.
+   */
   #isReady(fd: number): boolean {
     let ready = pollFd(fd, Ready.OUT, 0);
     if (ready === 0 && this.#read) {
@@ -120,6 +123,6 @@ export class Output {
       this.#patience = ready === 0 ? this.#patience / 2 : this.#longest;
     }
     this.#read = ready !== 0;
-    return ready !== 0 && (ready & Ready.HUP) === 0;
+    return ready !== 0 && (ready & (Ready.HUP | Ready.ERR)) === 0;
   }
 }
