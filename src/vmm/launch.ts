@@ -87,17 +87,18 @@ export function launch(config: VmmConfig, self: SelfCommand, outside: Outside, m
     const addressBits = physicalAddressBits(cpuid);
     requireAddressable(config.memory.size, addressBits);
     const ram = createRam(config.memory.size, config.memory.id, config.memory.seal);
+    const split = splitRam(ram.size);
     const vm = createVm(kvm);
     const vcpuFds = createVcpus(kvm, vm, config.cpus, cpuid);
     markPhase("RAM and vCPUs");
     const acpi = buildAcpi({
       cpus: config.cpus,
-      ram: ram.split,
+      ram: split,
       physicalAddressBits: addressBits,
       serialPorts: acpiSerialPorts(config),
     });
     const smbios = buildSmbios(
-      { ram: ram.split, cpus: config.cpus, processor: cpuIdentity(cpuid), uuid: config.uuid },
+      { ram: split, cpus: config.cpus, processor: cpuIdentity(cpuid), uuid: config.uuid },
       { bios: firmware === undefined },
     );
     markPhase("tables");
@@ -106,9 +107,9 @@ export function launch(config: VmmConfig, self: SelfCommand, outside: Outside, m
       vmFd: vm.fd,
       vcpuFds,
       vcpuMmapSize: kvm.vcpuMmapSize(),
-      ram: ram.handle,
+      ram,
       firmware,
-      firmwareItems: buildFirmwareItems(config, { ram: ram.split, acpi, smbios }),
+      firmwareItems: buildFirmwareItems(config, { ram: split, acpi, smbios }),
       proxies: processes.connect(),
       deviceControls: processes.controls(),
       monitors: outside.monitors,

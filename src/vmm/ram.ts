@@ -34,17 +34,18 @@ export interface GuestRam {
 }
 
 /**
- * Makes guest RAM. It lives until the process ends.
+ * Makes guest RAM. It lives until the process ends. Whoever uses it calls {@linkcode attachRam}, once in a thread: to V8 it is memory that the
+ * thread has allocated, upon which it collects garbage.
  *
  * @param size Bytes, a multiple of 4096.
  * @param name Shown in /proc.
  * @param seal Whether the memfd's size can never change.
  */
-export function createRam(size: number, name: string, seal: boolean): GuestRam {
+export function createRam(size: number, name: string, seal: boolean): RamHandle {
   try {
     const fd = createMemoryFile(name, size, seal);
     try {
-      return attachRam({ fd, address: mapFile(fd, 0, size).address, size });
+      return { fd, address: mapFile(fd, 0, size).address, size };
     } catch (error) {
       closeFd(fd);
       throw error;

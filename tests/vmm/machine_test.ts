@@ -8,7 +8,7 @@ import { buildFirmwareItems } from "../../src/vmm/firmware_items.ts";
 import { PciSlot, Port } from "../../src/vmm/layout.ts";
 import { Machine } from "../../src/vmm/machine.ts";
 import type { MachineHandle } from "../../src/vmm/machine_handle.ts";
-import { createRam } from "../../src/vmm/ram.ts";
+import { attachRam, createRam } from "../../src/vmm/ram.ts";
 import { buildSmbios } from "../../src/vmm/smbios/smbios.ts";
 
 const RAM_SIZE = 0x20_0000;
@@ -43,7 +43,7 @@ const CONFIG: VmmConfig = {
 function withHandle(body: (handle: MachineHandle) => void, changes: Partial<VmmConfig> = {}): () => void {
   return () => {
     const config = { ...CONFIG, ...changes };
-    const ram = createRam(RAM_SIZE, "test-ram", true);
+    const ram = attachRam(createRam(RAM_SIZE, "test-ram", true));
     const acpi = buildAcpi({ cpus: 1, ram: ram.split, physicalAddressBits: 40, serialPorts: [] });
     const smbios = buildSmbios({ ram: ram.split, cpus: 1, processor: cpuIdentity([]) }, { bios: false });
     try {

@@ -8,7 +8,7 @@ const GIB = 0x4000_0000;
 
 /** RAM lives until the process ends; its descriptor need not. */
 function withRam(size: number, body: (ram: GuestRam) => void): void {
-  const ram = createRam(size, "test-ram", true);
+  const ram = attachRam(createRam(size, "test-ram", true));
   try {
     body(ram);
   } finally {

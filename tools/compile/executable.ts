@@ -19,13 +19,10 @@ const NOWHERE = "/proc/self/nowhere";
  *
  * V8 compiles best what has been called often, and only there a system call costs next to nothing. By default that takes 3000 calls, more
  * than most functions of a web page live to see; a device process makes the same few calls for each command, and gets there five times earlier.
- *
- * A start allocates some megabytes that it soon needs no more. With young generations of 8 MiB, V8 looks for what is left of them
- * when that is nothing, rather than several times while it starts.
  */
 const RUN_ARGUMENTS = [
   ...["deno", "run", "--quiet", "--no-prompt", "--no-config", "--no-lock", "--no-remote", "--no-npm", "--cached-only"],
-  ...["--no-code-cache", "--ext=js", "--v8-flags=--invocation-count-for-turbofan=500,--min-semi-space-size=8"],
+  ...["--no-code-cache", "--ext=js", "--v8-flags=--invocation-count-for-turbofan=500"],
 ];
 
 /** Variables that the executable sets, for what deno has no flags for. */
