@@ -157,10 +157,10 @@ const MEMORY_PROPERTIES = {
 
 const SMP_PROPERTIES = {
   cpus: optional(CPU_COUNT, "number of vCPUs"),
-  sockets: optional(CPU_COUNT, "number of sockets: as many as vCPUs"),
+  sockets: only("1", "sockets"),
   dies: only("1", "dies in a socket"),
   clusters: only("1", "clusters in a die"),
-  cores: only("1", "cores in a cluster"),
+  cores: optional(CPU_COUNT, "number of cores in the cluster: as many as vCPUs"),
   threads: only("1", "threads in a core"),
   maxcpus: optional(CPU_COUNT, "as many as vCPUs: none can be plugged in later"),
 } satisfies Properties;

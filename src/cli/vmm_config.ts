@@ -79,10 +79,10 @@ function memoryConfig(args: Arguments): MemoryConfig {
 
 function cpuCount({ smp }: Arguments): number {
   if (smp.length === 0) return 1;
-  const { where, value: { cpus, sockets, maxcpus } } = smp[0];
-  const counts = [cpus, sockets, maxcpus].filter((count) => count !== undefined);
+  const { where, value: { cpus, cores, maxcpus } } = smp[0];
+  const counts = [cpus, cores, maxcpus].filter((count) => count !== undefined);
   if (new Set(counts).size > 1) {
-    throw new OptionError(where, "cpus, sockets and maxcpus differ; expected the same number, or cpus alone");
+    throw new OptionError(where, "cpus, cores and maxcpus differ; expected the same number, or cpus alone");
   }
   return counts[0] ?? 1;
 }

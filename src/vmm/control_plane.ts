@@ -200,13 +200,13 @@ export class ControlPlane {
   }
 }
 
-/** An entry of `query-cpus-fast` (CpuInfoFast, qapi/machine.json); each vCPU is a socket of its own. */
+/** An entry of `query-cpus-fast` (CpuInfoFast, qapi/machine.json); each vCPU is a core of one socket. */
 function describeCpu(index: number, threadId: number) {
   return {
     "cpu-index": index,
     "qom-path": `/machine/cpu[${index}]`,
     "thread-id": threadId,
-    props: { "socket-id": index, "core-id": 0, "thread-id": 0 },
+    props: { "socket-id": 0, "core-id": index, "thread-id": 0 },
     target: "x86_64",
   };
 }

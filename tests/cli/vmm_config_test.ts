@@ -113,18 +113,19 @@ Deno.test("memory that device processes cannot share is refused", () => {
   );
 });
 
-Deno.test("-smp counts vCPUs, each in a socket of its own", () => {
+Deno.test("-smp counts vCPUs, each a core of one socket", () => {
   assertEquals(vmm("-smp 4").cpus, 4);
   assertEquals(vmm("-smp cpus=2,maxcpus=2").cpus, 2);
-  assertEquals(vmm("-smp sockets=2,cores=1,threads=1").cpus, 2);
+  assertEquals(vmm("-smp sockets=1,cores=2,threads=1").cpus, 2);
   assertEquals(vmm("-smp 128").cpus, 128);
 });
 
 Deno.test("numbers of vCPUs that are out of range or contradict each other are refused", () => {
   refuses("-smp 0", "-smp: cpus='0' is not accepted; expected a whole number from 1 to 128");
   refuses("-smp 129", "-smp: cpus='129' is not accepted; expected a whole number from 1 to 128");
-  refuses("-smp 4,cores=4", "-smp: cores='4' is not accepted; expected 1");
-  refuses("-smp 2,maxcpus=4", "-smp: cpus, sockets and maxcpus differ; expected the same number, or cpus alone");
+  refuses("-smp 4,sockets=4", "-smp: sockets='4' is not accepted; expected 1");
+  refuses("-smp 4,cores=2", "-smp: cpus, cores and maxcpus differ; expected the same number, or cpus alone");
+  refuses("-smp 2,maxcpus=4", "-smp: cpus, cores and maxcpus differ; expected the same number, or cpus alone");
 });
 
 Deno.test("switches for what the machine does not have are accepted in the one position that is true", () => {
