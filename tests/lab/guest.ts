@@ -1,113 +1,167 @@
 /**
- * The guest of the lab's scenarios: a Debian kernel with an initramfs that carries out one scenario and switches itself off.
+ * The guest of the lab's scenarios: a Debian kernel with an initramfs that carries out steps and switches itself off.
  *
  * @module
  */
-import { basename } from "@std/path";
-import { mustRun } from "./command.ts";
-import { buildInitramfs } from "./initramfs.ts";
-import { resolveModules } from "./kernel.ts";
-import { type Lab, runFolder, runInLab } from "./lab.ts";
-
-/** Modules for the LSI controller, its disks, and file systems on them. */
-const GUEST_MODULES = ["sym53c8xx", "sd_mod", "crc32c_generic", "ext4"];
-
-/** Programs of this host that guests run; the lab's own ones come on top. */
-const GUEST_PROGRAMS = ["/sbin/mke2fs", "/sbin/e2fsck"];
+import { join } from "@std/path";
+import { GuestConsole } from "./guest_console.ts";
+import { buildGuestInitramfs } from "./guest_initramfs.ts";
+import { type Halves, machineCommand } from "./halves.ts";
+import { makeKernelDisk } from "./kernel_disk.ts";
+import { type Lab, runFolder } from "./lab.ts";
 
 /** What a guest is to do, and on what machine. */
 export interface GuestRun {
-  /** Names the run's folder in `dist/lab/runs`. */
+  /** Names the run's folder, `dist/lab/runs/NAME`. */
   readonly name: string;
-  /** @default {"bzImage"} */
-  readonly kernel?: "bzImage" | "vmlinux";
-  /** A shell script that the guest runs with `set -e`. */
-  readonly scenario: string;
-  /** What the LSI disk holds at first. */
-  readonly disk: Uint8Array<ArrayBuffer>;
+  /** Shell scripts that the guest runs with `set -e` one after another, whether or not those before succeed; by what they show. */
+  readonly steps: Readonly<Record<string, string>>;
+  /** Whose halves the machine is made of. @default {"splitvm"} */
+  readonly halves?: Halves;
+  /** The build of Debian's kernel. The cloud kernel has no driver for the LSI controller. @default {"generic"} */
+  readonly kernel?: "generic" | "cloud";
+  /** The file to boot. The ELF file does so by PVH, and need not unpack itself. @default {"vmlinux"} */
+  readonly image?: "bzImage" | "vmlinux";
+  /** Whether firmware and GRUB load the bzImage from the LSI disk, which holds nothing else then. @default {false} */
+  readonly firmware?: boolean;
+  /** Modules that the guest loads, with what they depend on; those that its kernel lacks are left out. @default {DISK_MODULES} */
+  readonly modules?: readonly string[];
+  /** Paths of this host's programs that the guest is to have in `/sbin`, with their libraries. @default {[]} */
+  readonly programs?: readonly string[];
+  /** Paths of libraries that these need and this host need not have installed. @default {[]} */
+  readonly libraries?: readonly string[];
+  /** Makes the image of the LSI disk, a file of this host. Without it, the machine has no device at all. */
+  readonly disk?: (path: string) => Promise<void>;
+  /** Format of that image. @default {"raw"} */
+  readonly format?: "raw" | "qcow2";
   /** More words of the kernel's command line. @default {""} */
   readonly append?: string;
-  /** More words of splitvm's command line. @default {[]} */
+  /** More words of the VMM's command line. @default {[]} */
   readonly options?: readonly string[];
-  /** What is typed on the console once the guest has said `guest: ready`. @default {""} */
-  readonly input?: string;
-  /** Seconds until the virtual machine is killed. @default {120} */
+  /** Plays the person at the console while the guest runs. */
+  readonly dialogue?: (console: GuestConsole) => Promise<void>;
+  /** Seconds until the virtual machine is killed: it hangs then. @default {400} */
   readonly timeout?: number;
+}
+
+/** The LSI controller and its disks. */
+export const DISK_MODULES = ["sym53c8xx", "sd_mod"];
+/** Where the disk's image is inside the lab. */
+const DISK = "/scratch/disk";
+
+/** A step that the guest has come to. */
+export interface StepResult {
+  readonly name: string;
+  /** Exit status; undefined when the guest did not come to its end. */
+  readonly status: number | undefined;
+  /** What it wrote to the console, with `\n` for line ends. */
+  readonly output: string;
 }
 
 /** How it went. */
 export interface GuestResult {
-  /** splitvm's exit status; 124 when it was killed for taking too long. */
+  readonly run: GuestRun;
+  /** The VMM's exit status; 124 when it was killed for taking too long. */
   readonly status: number;
-  /** All that the guest wrote to its serial port. */
+  /** All that the guest wrote to its serial port, with `\n` for line ends. */
   readonly console: string;
-  /** What splitvm wrote to standard error. */
+  /** What the VMM and its device process wrote to standard error. */
   readonly stderr: string;
   /** The disk's image file afterwards. */
   readonly disk: string;
-  /** Status of the scenario, once for each time that the guest came so far. */
-  readonly scenarioStatuses: readonly number[];
+  /** In the order in which they began; a guest that reboots comes to them again. */
+  readonly steps: readonly StepResult[];
   /** Kernel messages of the level "warning" and worse. */
   readonly complaints: readonly string[];
+  /** Where all this can be read. */
+  readonly folder: string;
 }
 
-/** Runs a guest in the lab, under the executable that `deno task compile` has written: it starts much faster there than the source. */
+/** Runs a guest in the lab, with the executable that `deno task compile` has written: it starts much faster there than the source. */
 export async function runGuest(lab: Lab, run: GuestRun): Promise<GuestResult> {
-  const { name, input = "", timeout = 120 } = run;
+  const { name, disk, dialogue, timeout = 400 } = run;
   const folder = await runFolder(name);
-  await Deno.writeFile(`${folder}/initrd`, await buildGuest(lab, run.scenario));
-  await Deno.writeFile(`${folder}/disk.img`, run.disk);
-  await Deno.writeTextFile(`${folder}/input`, input);
-  const script = [
-    "cp /lab/disk.img /tmp/disk.img",
-    "touch /lab/console.log",
-    ...input === "" ? [":"] : [`timeout ${timeout} sh -c '${WAIT_FOR_GUEST}; cat /lab/input'`],
-  ].join("\n") + ` | timeout ${timeout} dist/splitvm ${commandLine(lab, run)} \
-  > /lab/console.log 2> /lab/stderr.log
-status=$?
-cp /tmp/disk.img /lab/disk.img
-exit $status
-`;
-  const status = await runInLab(lab, { script, folder, timeout: timeout + 60 });
-  const console = await Deno.readTextFile(`${folder}/console.log`);
+  await Deno.writeFile(join(folder, "initrd"), await buildGuestInitramfs(lab.parts, run));
+  await disk?.(join(folder, "disk"));
+  if (run.firmware === true) await makeBootDisk(lab, run, folder);
+  for (const file of ["console.log", "stderr.log", "input"]) await Deno.writeFile(join(folder, file), new Uint8Array());
+  const running = lab.run({ name, script: labScript(lab, run), timeout: timeout + 60 });
+  if (dialogue !== undefined) await talk(folder, dialogue, running, timeout);
+  const status = await running;
+  const console = (await Deno.readTextFile(join(folder, "console.log"))).replaceAll("\r\n", "\n");
+  const stderr = await Deno.readTextFile(join(folder, "stderr.log"));
   return {
-    status,
-    console,
-    stderr: await Deno.readTextFile(`${folder}/stderr.log`),
-    disk: `${folder}/disk.img`,
-    scenarioStatuses: [...console.matchAll(/^guest: status (\d+)/gm)].map(([, text]) => Number(text)),
-    complaints: [...console.matchAll(/^guest: kernel (.*?)\r?$/gm)].map(([, text]) => text),
+    ...{ run, folder, status, console, stderr, disk: join(folder, "disk") },
+    steps: readSteps(console, Object.keys(run.steps)),
+    complaints: [...console.matchAll(/^guest: kernel (.*)/gm)].map(([, text]) => text),
   };
 }
 
-const WAIT_FOR_GUEST = 'until grep -q "^guest: ready" /lab/console.log; do sleep 1; done';
-
-/** splitvm's command line, quoted for the shell. */
-function commandLine(lab: Lab, { kernel = "bzImage", append = "", options = [] }: GuestRun): string {
-  const words = [
-    ...["-machine", "q35", "-m", "512M", "-serial", "stdio"],
-    ...["-kernel", kernel === "vmlinux" ? lab.vmlinux : lab.kernel.vmlinuz, "-initrd", "/lab/initrd"],
-    ...["-append", `console=ttyS0 quiet panic=-1 ${append}`],
-    ...["-drive", "id=d0,file=/tmp/disk.img,format=raw,if=none", "-device", "lsi53c895a,id=lsi0"],
-    ...["-device", "scsi-hd,drive=d0,bus=lsi0.0,scsi-id=0"],
-    ...options,
-  ];
-  return words.map((word) => `'${word}'`).join(" ");
+/** The kernel's command line. */
+function kernelArguments({ append = "" }: GuestRun): string {
+  return `console=ttyS0 quiet panic=-1 ${append}`.trim();
 }
 
-async function buildGuest(lab: Lab, scenario: string): Promise<Uint8Array<ArrayBuffer>> {
-  const init = await Deno.readTextFile(new URL("guest_init.sh", import.meta.url));
-  const modules = await resolveModules(lab.kernel, GUEST_MODULES);
-  const files = new Map([["/scenario", new TextEncoder().encode(scenario)]]);
-  for (const program of [...GUEST_PROGRAMS, lab.sgReset]) {
-    files.set(`/sbin/${basename(program)}`, await Deno.readFile(program));
-    for (const path of await librariesOf(program)) files.set(path, await Deno.readFile(path));
+async function makeBootDisk(lab: Lab, run: GuestRun, folder: string): Promise<void> {
+  const kernel = lab.parts[run.kernel ?? "generic"].bzImage;
+  await makeKernelDisk(join(folder, "disk"), { kernel, initrd: join(folder, "initrd"), append: kernelArguments(run) });
+}
+
+/** Plays the dialogue until it or the guest ends. When it fails, so does the run, after its end. */
+export async function talk(
+  folder: string,
+  dialogue: (console: GuestConsole) => Promise<void>,
+  running: Promise<number>,
+  timeout: number,
+): Promise<void> {
+  const console = new GuestConsole(folder, timeout);
+  const following = console.follow(running);
+  try {
+    await dialogue(console);
+  } catch (cause) {
+    await Promise.allSettled([running, following]);
+    throw new Error(`The dialogue failed; the console's text is in ${folder}/console.log`, { cause });
   }
-  return await buildInitramfs({ busybox: lab.busybox, modules, init, files });
+  await following;
 }
 
-/** The shared libraries that a program needs, the dynamic linker among them, by path. */
-async function librariesOf(program: string): Promise<string[]> {
-  const libraries = await mustRun("ldd", [program]);
-  return [...libraries.matchAll(/(\/\S+) \(0x/g)].map(([, path]) => path);
+/** A command of the lab that prints what a {@linkcode GuestConsole} types. Of changes through 9p there is no notification. */
+export const TYPING = "tail ---disable-inotify -f -c +1 -s 0.2 /lab/input";
+
+/** What the lab does for a guest. The image is in RAM while the guest uses it: writes to files of the host are slow there. */
+function labScript(lab: Lab, run: GuestRun): string {
+  const { format = "raw", dialogue, timeout = 400, halves = "splitvm", firmware = false, options = [] } = run;
+  const hasDisk = firmware || run.disk !== undefined;
+  const direct = {
+    kernel: lab.parts[run.kernel ?? "generic"][run.image ?? "vmlinux"],
+    initrd: "/lab/initrd",
+    append: kernelArguments(run),
+  };
+  const command = machineCommand(halves, {
+    direct: firmware ? undefined : direct,
+    disk: hasDisk ? { file: DISK, format } : undefined,
+    options,
+  });
+  return `
+${hasDisk ? `cp /lab/disk ${DISK}` : ""}
+mkfifo /scratch/input
+${dialogue === undefined ? ":" : TYPING} > /scratch/input &
+timeout ${timeout} ${command} < /scratch/input > /lab/console.log 2> /lab/stderr.log
+status=$?
+${hasDisk ? `cp ${DISK} /lab/disk` : ""}
+exit $status
+`;
+}
+
+/** Finds what `guest_init.sh` says of each step. */
+function readSteps(console: string, names: readonly string[]): StepResult[] {
+  const pieces = console.split(/^guest: begin (\d+)\n/m).slice(1);
+  const steps: StepResult[] = [];
+  for (let i = 0; i + 1 < pieces.length; i += 2) {
+    const [number, text] = [pieces[i], pieces[i + 1]];
+    const end = new RegExp(`^guest: end ${number} (\\d+)$`, "m").exec(text);
+    const status = end === null ? undefined : Number(end[1]);
+    steps.push({ name: names[Number(number) - 1], status, output: text.slice(0, end?.index) });
+  }
+  return steps;
 }

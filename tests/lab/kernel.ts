@@ -3,28 +3,33 @@
  *
  * @module
  */
-import { basename, join } from "@std/path";
+import { basename, dirname, join } from "@std/path";
 import { run } from "./command.ts";
-import { exists, kernelPackage, listFiles, unpackPackage } from "./packages.ts";
+import { exists, listFiles, replaceFile } from "./files.ts";
+import { kernelPackage, unpackPackage } from "./packages.ts";
 
 /** An unpacked kernel package. */
 export interface Kernel {
   /** The bzImage. */
-  readonly vmlinuz: string;
+  readonly bzImage: string;
+  /** The ELF file in it, which boots by PVH. */
+  readonly vmlinux: string;
   /** Paths of all modules by name, with underscores for dashes. */
   readonly modules: ReadonlyMap<string, string>;
 }
 
-/** Unpacks the kernel that a meta-package names. */
+/** Unpacks the kernel that a meta-package names. The ELF file comes to lie beside the bzImage. */
 export async function unpackKernel(meta: string, cache: string): Promise<Kernel> {
   const known = join(cache, `${meta}.name`);
   const name = await exists(known) ? await Deno.readTextFile(known) : await kernelPackage(meta);
   const folder = await unpackPackage(name, cache);
   await Deno.writeTextFile(known, name);
-  const [vmlinuz] = await listFiles(join(folder, "boot"), (path) => basename(path).startsWith("vmlinuz-"));
+  const [bzImage] = await listFiles(join(folder, "boot"), (path) => basename(path).startsWith("vmlinuz-"));
   const modules = await listFiles(join(folder, "lib/modules"), (path) => path.endsWith(".ko"));
-  if (vmlinuz === undefined || modules.length === 0) throw new Error(`${name} holds no kernel with plain modules`);
-  return { vmlinuz, modules: new Map(modules.map((path) => [moduleName(path), path])) };
+  if (bzImage === undefined || modules.length === 0) throw new Error(`${name} holds no kernel with plain modules`);
+  const vmlinux = join(dirname(bzImage), "vmlinux");
+  if (!await exists(vmlinux)) await extractVmlinux(bzImage, vmlinux);
+  return { bzImage, vmlinux, modules: new Map(modules.map((path) => [moduleName(path), path])) };
 }
 
 function moduleName(path: string): string {
@@ -68,18 +73,18 @@ const DECOMPRESSORS = [
  * Source: Linux `Documentation/arch/x86/boot.rst`, `payload_offset` and `payload_length`. The payload ends with four bytes of the
  * unpacked size that are not part of the compressed stream.
  */
-export async function extractVmlinux(vmlinuz: string, vmlinux: string): Promise<void> {
-  const image = await Deno.readFile(vmlinuz);
+async function extractVmlinux(bzImage: string, vmlinux: string): Promise<void> {
+  const image = await Deno.readFile(bzImage);
   const view = new DataView(image.buffer);
   const start = (view.getUint8(0x1f1) + 1) * 512 + view.getUint32(0x248, true);
   const payload = image.subarray(start, start + view.getUint32(0x24c, true) - 4);
   const decompressor = DECOMPRESSORS.find(({ magic }) => magic.every((byte, i) => payload[i] === byte));
-  if (decompressor === undefined) throw new Error(`${vmlinuz} is compressed in an unknown way`);
+  if (decompressor === undefined) throw new Error(`${bzImage} is compressed in an unknown way`);
   const packed = `${vmlinux}.packed`;
   await Deno.writeFile(packed, payload);
   const { program, args } = decompressor;
   const { status, stdout, stderr } = await run(program, [...args, packed]);
-  if (status !== 0 || stdout.length === 0) throw new Error(`${program} cannot unpack ${vmlinuz}: ${stderr.trim()}`);
-  await Deno.writeFile(vmlinux, stdout);
+  if (status !== 0 || stdout.length === 0) throw new Error(`${program} cannot unpack ${bzImage}: ${stderr.trim()}`);
+  await replaceFile(vmlinux, stdout);
   await Deno.remove(packed);
 }

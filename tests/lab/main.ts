@@ -1,16 +1,32 @@
 /**
- * Runs a shell command in the lab, and ends with its exit status: `deno task lab COMMAND`.
+ * `deno task lab COMMAND` runs a shell command in the lab, and ends with its exit status. Without a command it opens a shell.
  *
  * @module
  */
 import { join } from "@std/path";
-import { prepareLab, runFolder, runInLab } from "./lab.ts";
+import { Lab, runFolder, runShell } from "./lab.ts";
+import { prepareParts } from "./parts.ts";
+import { TextFeed } from "./text_feed.ts";
 
-const TIMEOUT = 300;
+/** A command may take an hour. */
+const TIMEOUT = 3600;
+
+async function runCommand(command: string): Promise<number> {
+  const folder = await runFolder("command");
+  const log = join(folder, "lab.log");
+  await Deno.writeFile(log, new Uint8Array());
+  const lab = new Lab(await prepareParts(), { name: "command" });
+  try {
+    const running = lab.run({ name: "command", script: command, timeout: TIMEOUT });
+    const output = new TextFeed((text) => Deno.stdout.writeSync(new TextEncoder().encode(text)));
+    await output.follow(log, running);
+    return await running;
+  } finally {
+    await lab.stop();
+  }
+}
 
 if (import.meta.main) {
-  const folder = await runFolder("command");
-  const status = await runInLab(await prepareLab(), { script: Deno.args.join(" "), folder, timeout: TIMEOUT });
-  console.log((await Deno.readTextFile(join(folder, "lab.log"))).trimEnd());
-  Deno.exit(status);
+  const words = Deno.args[0] === "--" ? Deno.args.slice(1) : Deno.args;
+  Deno.exit(words.length === 0 ? await runShell(await prepareParts()) : await runCommand(words.join(" ")));
 }

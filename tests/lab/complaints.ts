@@ -1,0 +1,23 @@
+/**
+ * What Debian's kernel says as a warning on any machine like this, with QEMU as its hypervisor too, or because the lab is slow.
+ *
+ * @module
+ */
+const EXPECTED = [
+  // The lab's own clock is TCG's, which kvm-clock cannot promise to be stable.
+  /Unstable clock detected, switching default tracing clock to "global"/,
+  /If you want to keep using the local clock, then add:/,
+  /"trace_clock=local"/,
+  /on the kernel command line/,
+  /clocksource: Long readout interval, skipping watchdog check/,
+  /sym0: No NVRAM, ID 7, Fast-40, LVD, parity checking/,
+  // What the kernel makes of swiotlb=noforce.
+  /software IO TLB: No low mem/,
+  // The unit attention that SCSI requires after power-on.
+  /sd 0:0:0:0: Power-on or device reset occurred/,
+];
+
+/** Lines that are not expected. */
+export function unexpectedComplaints(complaints: readonly string[]): string[] {
+  return complaints.filter((line) => !EXPECTED.some((known) => known.test(line)));
+}
