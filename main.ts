@@ -1,5 +1,6 @@
 /**
- * The splitvm executable: virtual machine monitor, device process, and each thread of the former, by the role it is started in.
+ * The splitvm executable: virtual machine monitor, device process, and each thread of the former, by the role it is
+ * started in.
  *
  * Threads are workers of this same module, so that one file is all there is. What a role does not need is not loaded.
  *

@@ -1,8 +1,8 @@
 /**
  * `deno task bench`: how fast things start, and the disk over the link without a guest; splitvm beside stock QEMU.
  *
- * Each repetition starts device processes of its own. The competitors take turns, the first one another in each repetition, so that what else
- * the machine does hits all of them alike.
+ * Each repetition starts device processes of its own. The competitors take turns, the first one another in each
+ * repetition, so that what else the machine does hits all of them alike.
  *
  * @module
  */

@@ -28,7 +28,10 @@ const PATIENCE = 60_000;
 /** How long to wait for what a start tells of its phases when the guest has been seen to run, in milliseconds. */
 const TRACE_PATIENCE = 500;
 
-/** CPU time of the threads that a process and its children have, in milliseconds (sched-stats.rst: the first field is in nanoseconds). */
+/**
+ * CPU time of the threads that a process and its children have, in milliseconds (sched-stats.rst: the first field is in
+ * nanoseconds).
+ */
 function cpuTime(pid: number): number {
   const own = threadsOf(pid).map((thread) => {
     const [running] = readProc(`/proc/${pid}/task/${thread}/schedstat`).split(" ");
@@ -122,7 +125,10 @@ export function measureStart({ goal }: Scenario, { command, half }: Subject, fil
   return goal === "guest" ? startGuest(command!(files)) : startDeviceProcess(half!, files.disk);
 }
 
-/** Starts splitvm once with a trace of its start. @returns the trace's lines, in milliseconds since the process was made. */
+/**
+ * Starts splitvm once with a trace of its start. @returns the trace's lines, in milliseconds since the process was
+ * made.
+ */
 export function traceStart(command: readonly string[]): string {
   const now = performance.timeOrigin + performance.now();
   const machine = new StartedMachine(command, { SPLITVM_DEBUG: `startup:${now}` });

@@ -1,5 +1,6 @@
 /**
- * The part of the benchmark that starts things: splitvm and stock QEMU take turns, the first one another in each repetition.
+ * The part of the benchmark that starts things: splitvm and stock QEMU take turns, the first one another in each
+ * repetition.
  *
  * @module
  */

@@ -16,7 +16,9 @@ export interface StartLine {
   readonly ready: Summary;
   /** Median, in milliseconds. */
   readonly cpu: number;
-  /** How many times as long as the reference it takes. `undefined` for the reference, and where that was not measured. */
+  /**
+   * How many times as long as the reference it takes. `undefined` for the reference, and where that was not measured.
+   */
   readonly ratio: number | undefined;
 }
 

@@ -1,5 +1,6 @@
 /**
- * Where the running program starts, for threads of it: from source, or as the one executable file that `deno task compile` writes.
+ * Where the running program starts, for threads of it: from source, or as the one executable file that `deno task
+ * compile` writes.
  *
  * It stands outside the folders because every process has threads, whatever it imports otherwise.
  *
@@ -7,14 +8,15 @@
  */
 
 /**
- * The beginning of the URL of each module when splitvm runs as one executable file. A descriptor of its own process follows, and in
- * the query those of all modules, the main one first: `file:///proc/self/fd/220?219,220,221` (`tools/compile/entry.asm`).
+ * The beginning of the URL of each module when splitvm runs as one executable file. A descriptor of its own process
+ * follows, and in the query those of all modules, the main one first: `file:///proc/self/fd/220?219,220,221`
+ * (`tools/compile/entry.asm`).
  */
 export const EXECUTABLE_MODULE_URL = "file:///proc/self/fd/";
 
 /**
- * The URL of the main module, to start workers from: `new Worker(mainModule(), { type: "module", name })`. It tells them by their names
- * what they are to be.
+ * The URL of the main module, to start workers from: `new Worker(mainModule(), { type: "module", name })`. It tells
+ * them by their names what they are to be.
  *
  * @param moduleUrl The URL of this module, or of what it is bundled into.
  */

@@ -1,6 +1,6 @@
 /**
- * Starts the program that a process or thread is to run. There are several, so that each reads no code but its own: a virtual machine starts
- * in the time that its own part takes.
+ * Starts the program that a process or thread is to run. There are several, so that each reads no code but its own: a
+ * virtual machine starts in the time that its own part takes.
  *
  * @module
  */
@@ -16,8 +16,7 @@ export interface CommandProgram {
 /** A program that a thread runs. */
 export interface ThreadProgram {
   /** @param message What whoever started the thread posted to it first. */
-  // deno-lint-ignore no-explicit-any
-  runWorker(message: any): void | Promise<void>;
+  runWorker(message: unknown): void | Promise<void>;
 }
 
 /** All programs, each loaded when it is asked for. */
@@ -48,8 +47,8 @@ function threadProgram(): "machine" | "io" {
 }
 
 /**
- * The program that a command line is for, as far as can be seen without the tables of options. A program that was taken wrongly
- * names the right one.
+ * The program that a command line is for, as far as can be seen without the tables of options. A program that was taken
+ * wrongly names the right one.
  */
 export function likelyProgram(argv: readonly string[]): CommandName {
   if (argv[0] === "img") return "img";
@@ -75,7 +74,9 @@ async function runCommand(programs: Programs, argv: readonly string[]): Promise<
   throw new Error(`the program ${outcome} takes the command line for one of ${status}`);
 }
 
-/** Runs what this process, or this thread of it, was started for. A process ends with it; a thread goes on by itself. */
+/**
+ * Runs what this process, or this thread of it, was started for. A process ends with it; a thread goes on by itself.
+ */
 export async function start(programs: Programs): Promise<void> {
   markPhase("runtime");
   if ("WorkerGlobalScope" in globalThis) await runThread(programs);

@@ -1,8 +1,9 @@
 /**
  * Where the time goes until a guest runs: with `SPLITVM_DEBUG=startup`, each thread prints when it had got how far.
  *
- * Times are milliseconds since Deno began to set up the thread, which is after the kernel and ld.so have loaded the process. With
- * `SPLITVM_DEBUG=startup:TIME` all of them count from that time, in milliseconds since 1970-01-01T00:00Z, which whoever starts the process knows.
+ * Times are milliseconds since Deno began to set up the thread, which is after the kernel and ld.so have loaded the
+ * process. With `SPLITVM_DEBUG=startup:TIME` all of them count from that time, in milliseconds since 1970-01-01T00:00Z,
+ * which whoever starts the process knows.
  *
  * Programs are apart in the executable file, so what they have in common is the runtime's own list of marks.
  *
@@ -16,7 +17,9 @@ const VARIABLE = "SPLITVM_DEBUG";
 /** What marks are called there, so that no others are taken for them. */
 const PREFIX = "splitvm: ";
 
-/** The beginning of the count in milliseconds since 1970, if a trace is asked for. Without permission to look, none is. */
+/**
+ * The beginning of the count in milliseconds since 1970, if a trace is asked for. Without permission to look, none is.
+ */
 function traceOrigin(): number | undefined {
   if (Deno.permissions.querySync({ name: "env", variable: VARIABLE }).state !== "granted") return undefined;
   const [what, time] = (Deno.env.get(VARIABLE) ?? "").split(":");

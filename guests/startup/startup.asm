@@ -1,4 +1,5 @@
-; Says that it runs: one byte on the debug console, by its first instructions, and one on the serial port, as soon as that is set up.
+; Says that it runs: one byte on the debug console, by its first instructions, and one on the serial port, as soon as
+; that is set up.
 ;
 ; Entered by PVH: 32-bit protected mode, flat segments, paging off, interrupts off.
 

@@ -2,8 +2,8 @@
  * The raw system calls, each with its C prototype. Nothing outside `src/ffi` calls these: the modules beside this one
  * wrap them in functions that check results.
  *
- * The library is opened on first use, once for each thread, never at import: pure code imports freely. Each function of it is opened when it is
- * first called: that takes Deno 0.1 ms, and few threads need more than a third of them.
+ * The library is opened on first use, once for each thread, never at import: pure code imports freely. Each function of
+ * it is opened when it is first called: that takes Deno 0.1 ms, and few threads need more than a third of them.
  *
  * Conventions: a result is the kernel's (`-errno` on failure). Descriptors are `i32`, sizes and ioctl numbers `u32`
  * (an i32 would be sign-extended), offsets `i64`. A `bigint` argument is fast where a `number` in a 64-bit slot is
@@ -139,7 +139,8 @@ const SYSCALLS = {
   pidfd_send_signal: { number: 424, parameters: ["i32", "i32", "pointer", "u32"], result: "i32" },
   // int io_uring_setup(unsigned int entries, struct io_uring_params *params)
   io_uring_setup: { number: 425, parameters: ["u32", "buffer"], result: "i32" },
-  // int io_uring_enter(unsigned int fd, unsigned int to_submit, unsigned int min_complete, unsigned int flags, sigset_t *, size_t)
+  // int io_uring_enter(unsigned int fd, unsigned int to_submit, unsigned int min_complete, unsigned int flags, sigset_t
+  // *, size_t)
   io_uring_enter: { number: 426, parameters: ["i32", "u32", "u32", "u32", "pointer", "u32"], result: "i32" },
   // int io_uring_register(unsigned int fd, unsigned int opcode, void *arg, unsigned int nr_args)
   io_uring_register: { number: 427, parameters: ["i32", "u32", "buffer", "u32"], result: "i32" },

@@ -34,8 +34,8 @@ export interface GuestRam {
 }
 
 /**
- * Makes guest RAM. It lives until the process ends. Whoever uses it calls {@linkcode attachRam}, once in a thread: to V8 it is memory that the
- * thread has allocated, upon which it collects garbage.
+ * Makes guest RAM. It lives until the process ends. Whoever uses it calls {@linkcode attachRam}, once in a thread: to
+ * V8 it is memory that the thread has allocated, upon which it collects garbage.
  *
  * @param size Bytes, a multiple of 4096.
  * @param name Shown in /proc.

@@ -64,7 +64,9 @@ function runBetween(config: VmmConfig, kernel: KernelFiles | undefined, outside:
   }
 }
 
-/** The other threads. Deno makes an isolate while the caller waits, so they are started while there is something else to wait for. */
+/**
+ * The other threads. Deno makes an isolate while the caller waits, so they are started while there is something else to wait for.
+ */
 class Threads {
   readonly #workers: [role: WorkerMessage["role"], worker: Worker][] = [];
 

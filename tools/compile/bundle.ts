@@ -16,8 +16,8 @@ export function hideCachePath(text: string): string {
 }
 
 /**
- * The bundle of a program. It is made small, since reading a program takes the largest part of the time in which it starts. Names are kept, so that stack
- * traces can be read.
+ * The bundle of a program. It is made small, since reading a program takes the largest part of the time in which it
+ * starts. Names are kept, so that stack traces can be read.
  *
  * `Deno.bundle` is esbuild at work, which Deno fetches from npm unless it has it already. Import maps are those of the
  * calling process, and file names are relative to its working directory.
@@ -41,7 +41,9 @@ export async function bundle(entry: string): Promise<string> {
   return hideCachePath(file.text());
 }
 
-/** A message of the bundler with the place that it is about, which counts from 0. Its further lines are a stack trace. */
+/**
+ * A message of the bundler with the place that it is about, which counts from 0. Its further lines are a stack trace.
+ */
 function describe({ text, location }: Deno.bundle.Message): string {
   const summary = text.split("\n")[0].replace(/\.$/, "");
   return location ? `${location.file}:${location.line + 1}:${location.column + 1}: ${summary}` : summary;

@@ -1,8 +1,9 @@
 /**
  * Writes splitvm as one executable file, `dist/splitvm`: what `deno task compile` runs.
  *
- * `deno compile` would download a runtime to put the program into; where only npm is reachable it cannot. This takes the
- * `deno` that runs it, which is such a runtime, and adds the bundled programs with code that starts it (`entry.asm`).
+ * `deno compile` would download a runtime to put the program into; where only npm is reachable it cannot. This takes
+ * the `deno` that runs it, which is such a runtime, and adds the bundled programs with code that starts it
+ * (`entry.asm`).
  *
  * @module
  */
@@ -15,7 +16,10 @@ import { permissionFlags, readPermissionSet } from "./permissions.ts";
 import { functionBody } from "./function_body.ts";
 import { PROGRAM_MODULES } from "./programs.ts";
 
-/** Where the executable goes: `--output=FILE`, relative to the working directory. @throws {Error} for any other argument. */
+/**
+ * Where the executable goes: `--output=FILE`, relative to the working directory. @throws {Error} for any other
+ * argument.
+ */
 function outputPath(args: readonly string[]): string {
   const unknown = (argument: string) => {
     throw new Error(`unknown argument ${JSON.stringify(argument)}; expected --output=<file>`);

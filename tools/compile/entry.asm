@@ -52,7 +52,7 @@ F_ADD_SEALS             equ 1033
 SEAL_ALL                equ 0x0f                ; F_SEAL_SEAL, _SHRINK, _GROW and _WRITE
 
 FIRST_FREE_DESCRIPTOR   equ 3                   ; after standard input, output and error
-URL_SPACE               equ 256                 ; the URL's beginning, 20 numbers of 10 digits each, their separators; a multiple of 16
+URL_SPACE               equ 256                 ; its beginning, 21 numbers of 10 digits with separators; 16 divides it
 MESSAGE_SPACE           equ 128
 
 start:
@@ -156,8 +156,8 @@ build_block:
         jnz     .auxiliary
         ret
 
-; Stores a module in a memfd. In: r15 = its place in the list. Out: eax = its descriptor, r15 = the place of the next.
-; Preserves rdi. Does not return on failure.
+; Stores a module in a memfd. In: r15 = its place in the list.
+; Out: eax = its descriptor, r15 = the place of the next. Preserves rdi. Does not return on failure.
 store_module:
         push    rdi
         lea     r8, [rel memfd_create_name]

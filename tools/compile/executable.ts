@@ -9,16 +9,17 @@ import { addSegment, ElfError, type ElfProgram, findSymbolSlot, placeSegment, re
 import { buildPayload } from "./payload.ts";
 
 /**
- * A path that nothing has and nobody can create. Deno's cache folder is there, so that its cache stays in memory; and there it
- * seeks the user's `.npmrc`, which it reads (and fails on) even where npm is off.
+ * A path that nothing has and nobody can create. Deno's cache folder is there, so that its cache stays in memory; and
+ * there it seeks the user's `.npmrc`, which it reads (and fails on) even where npm is off.
  */
 const NOWHERE = "/proc/self/nowhere";
 
 /**
  * deno's command line up to the permissions: it takes nothing but the program, and asks nobody.
  *
- * V8 compiles best what has been called often, and only there a system call costs next to nothing. By default that takes 3000 calls, more
- * than most functions of a web page live to see; a device process makes the same few calls for each command, and gets there five times earlier.
+ * V8 compiles best what has been called often, and only there a system call costs next to nothing. By default that
+ * takes 3000 calls, more than most functions of a web page live to see; a device process makes the same few calls for
+ * each command, and gets there five times earlier.
  */
 const RUN_ARGUMENTS = [
   ...["deno", "run", "--quiet", "--no-prompt", "--no-config", "--no-lock", "--no-remote", "--no-npm", "--cached-only"],
@@ -35,7 +36,10 @@ const VARIABLES = {
   DENO_NO_PACKAGE_JSON: "1",
 };
 
-/** Beginnings of the variables by which the caller's environment would configure deno, or contradict {@linkcode VARIABLES}. */
+/**
+ * Beginnings of the variables by which the caller's environment would configure deno, or contradict {@linkcode
+ * VARIABLES}.
+ */
 const DROPPED_VARIABLES = ["HOME=", "DENO_", "NODE_", "NPM_CONFIG_", "npm_config_", "OTEL_", "RUST_"];
 
 /** What an executable is made from. */

@@ -1,5 +1,6 @@
 /**
- * The main module of the executable file, `main.ts` being that of the source: programs are texts in memory there (`function_body.ts`).
+ * The main module of the executable file, `main.ts` being that of the source: programs are texts in memory there
+ * (`function_body.ts`).
  *
  * @module
  */

@@ -1,8 +1,9 @@
 /**
  * Makes a bundled module into the body of a function.
  *
- * Deno runs a module that is imported from a file without an extension only after a detour through its TypeScript compiler, and takes a fifth of a
- * second for it. A text it imports at once, and V8 compiles a text as fast as a module.
+ * Deno runs a module that is imported from a file without an extension only after a detour through its TypeScript
+ * compiler, and takes a fifth of a second for it. A text it imports at once, and V8 compiles a text as fast as a
+ * module.
  *
  * @module
  */

@@ -7,8 +7,8 @@ import { assemble } from "../../guests/assembler/mod.ts";
 import { EXECUTABLE_MODULE_URL } from "../../src/main_module.ts";
 
 /**
- * The first of the descriptors that modules are read from: high, so that descriptors that a caller passes by number (`fd=3`) do not
- * meet them.
+ * The first of the descriptors that modules are read from: high, so that descriptors that a caller passes by number
+ * (`fd=3`) do not meet them.
  */
 export const FIRST_DESCRIPTOR = 219;
 
