@@ -3,7 +3,7 @@
  * wrap them in functions that check results.
  *
  * The library is opened on first use, once for each thread, never at import: pure code imports freely. Each function of
- * it is opened when it is first called: that takes Deno 0.1 ms, and few threads need more than a third of them.
+ * it is opened when it is first called: that takes Deno 0.1 ms, and few threads need more than half of them.
  *
  * Conventions: a result is the kernel's (`-errno` on failure). Descriptors are `i32`, sizes and ioctl numbers `u32`
  * (an i32 would be sign-extended), offsets `i64`. A `bigint` argument is fast where a `number` in a 64-bit slot is
