@@ -29,7 +29,7 @@ export async function runControlThread(machine: Machine, handle: MachineHandle):
   machine.inputDrained.watch(watcher);
   const log = (line: string) => console.error(`splitvm: ${line}`);
   const plane: ControlPlane = new ControlPlane({ machine, handle, watcher, log, chardevs: () => consoles.describe() });
-  machine.terminal?.open();
+  machine.terminal?.begin();
   const consoles = new Consoles({ machine, handles: handle.characters, watcher, log, commands: plane.commands });
   markPhase("consoles and monitors");
   printPhases("control thread");

@@ -4,7 +4,7 @@ import { closeFd, writeFd } from "../../src/ffi/file.ts";
 import { Signal } from "../../src/ffi/process.ts";
 import { connectTo } from "../../src/ffi/unix_socket.ts";
 import type { Program, Stage } from "../support/stage.ts";
-import { waitForState } from "../support/process_tree.ts";
+import { childrenOf, waitForState } from "../support/process_tree.ts";
 import { LocalMode, Terminal, waitForText } from "../support/terminal.ts";
 import consoleGuest from "./asm/console.asm" with { type: "text" };
 import echo from "./asm/echo.asm" with { type: "text" };
@@ -89,7 +89,7 @@ testOnKvm("a machine that is suspended leaves the terminal as before, and takes 
   onTerminal(stage, echo, (vmm, terminal) => {
     waitForKeys(terminal);
     terminal.type("\x1a");
-    waitForState(vmm.pid, "T");
+    waitForState(() => vmm.pid, "T");
     assertEquals(terminal.localModes & ALL_MODES, ALL_MODES);
     vmm.signal(Signal.CONT);
     waitForKeys(terminal);
@@ -98,6 +98,25 @@ testOnKvm("a machine that is suspended leaves the terminal as before, and takes 
     terminal.type(EOT);
     assertEquals(vmm.wait(), { code: 0 });
   });
+});
+
+testOnKvm("a machine that is started in the background stops until it is in the foreground", (stage) => {
+  const terminal = new Terminal();
+  try {
+    // A shell with job control, which brings the machine to the foreground when something is typed.
+    const shell = `exec setsid --ctty sh -c 'set -m; "$@" & read line; fg' sh "$@" <"$0" >"$0" 2>&1`;
+    const program = startGuest(stage, echo, { by: ["sh", "-c", shell, terminal.path] });
+    waitForState(() => childrenOf(program.pid)[0] ?? -1, "T");
+    assertEquals(terminal.localModes & ALL_MODES, ALL_MODES);
+    terminal.type("\n");
+    waitForKeys(terminal);
+    terminal.type(`hello${EOT}`);
+    terminal.waitFor("hello");
+    assertEquals(program.wait(), { code: 0 });
+    assertEquals(terminal.localModes & ALL_MODES, ALL_MODES);
+  } finally {
+    terminal.close();
+  }
 });
 
 testOnKvm("on a shared console, Ctrl-C is the guest's", (stage) => {

@@ -55,10 +55,11 @@ export function descriptorsOf(pid: number): number[] {
   return listDirectory(`/proc/${pid}/fd`).map(Number);
 }
 
-/** Waits until a process is in a state, a letter: `T` for one that is stopped. */
-export function waitForState(pid: number, letter: string, patience = 60_000): void {
+/** Waits until a process is in a state, a letter: `T` for one that is stopped. @param process Its id, which may come later. */
+export function waitForState(process: () => number, letter: string, patience = 60_000): void {
   const deadline = performance.now() + patience;
   for (;;) {
+    const pid = process();
     const state = /^State:\s+(\w)/m.exec(readProc(`/proc/${pid}/status`))?.[1];
     if (state === letter) return;
     if (performance.now() > deadline) throw new Error(`Process ${pid} stays in state ${state}`);

@@ -8,6 +8,7 @@
  * @module
  */
 import { SyscallError } from "../../ffi/errno.ts";
+import { stopSelf } from "../../ffi/process.ts";
 import { isInForeground, keyByKey, setTerminalMode, type TerminalMode, terminalMode } from "../../ffi/terminal.ts";
 import { TerminalGuard } from "../../ffi/terminal_guard.ts";
 import type { SharedLock } from "../shared_lock.ts";
@@ -45,7 +46,13 @@ export class ConsoleTerminal {
     }
   }
 
-  /** Gives the guest each key as it is typed, from now on or again. */
+  /** {@linkcode open}, for the first time. In the background, stops this process until it is continued, as reading would. */
+  begin(): void {
+    if (this.#before !== undefined && !isInForeground(STDIN)) stopSelf();
+    this.open();
+  }
+
+  /** Gives the guest each key as it is typed, if this process is in the foreground. */
   open(): void {
     this.#lock.with(() => {
       if (this.#phase[0] === Phase.OPEN) this.#set(this.#ours);
