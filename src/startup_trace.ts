@@ -24,7 +24,8 @@ function traceOrigin(): number | undefined {
   if (Deno.permissions.querySync({ name: "env", variable: VARIABLE }).state !== "granted") return undefined;
   const [what, time] = (Deno.env.get(VARIABLE) ?? "").split(":");
   if (what !== "startup") return undefined;
-  return time === undefined ? performance.timeOrigin : Number(time);
+  const at = Number(time);
+  return Number.isFinite(at) ? at : performance.timeOrigin;
 }
 
 /** `undefined` when there is no trace. */
