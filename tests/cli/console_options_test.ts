@@ -1,6 +1,7 @@
 /** Serial ports, debug consoles, monitors, and the character devices that they are on. */
 import { assertEquals } from "@std/assert";
 import type { CharacterBackend, VmmConfig } from "../../src/vmm/config.ts";
+import { characterTarget, humanMonitorTarget, monitorTarget } from "../../src/cli/character_devices.ts";
 import { refuses, remote, vmm } from "./parsing.ts";
 
 const STDIO: CharacterBackend = { kind: "stdio", signals: true };
@@ -190,4 +191,17 @@ Deno.test("an inherited socket has one user", () => {
   refuses("-chardev socket,id=c,fd=7 -mon c,mode=control -device pci-proxy-dev,fd=7", taken);
   const serial = "-serial: fd=7 belongs to -qmp already";
   refuses("-chardev socket,id=a,fd=7 -chardev socket,id=b,fd=7 -qmp chardev:a -serial chardev:b", serial);
+});
+
+Deno.test("short spellings are written as they are read", () => {
+  const sockets = ["unix:/tmp/s", "unix:/tmp/s,server=on,wait=off", "unix:/tmp/s,server=on,wait=on"];
+  for (const text of ["none", "null", "file:a", "chardev:c", "stdio", "pty", "mon:stdio", "mon:pty", ...sockets]) {
+    assertEquals(characterTarget.format(characterTarget.parse(text)!), text);
+  }
+  for (const text of ["none", "chardev:c", "stdio", "pty", ...sockets]) {
+    assertEquals(humanMonitorTarget.format(humanMonitorTarget.parse(text)!), text);
+  }
+  for (const text of ["chardev:c", "stdio", ...sockets]) {
+    assertEquals(monitorTarget.format(monitorTarget.parse(text)!), text);
+  }
 });

@@ -204,8 +204,9 @@ testOnKvm("a monitor on a socket greets each client, and lets one go by Ctrl-D",
   for (let i = 0; i < 2; i++) {
     const client = connectTo(path);
     waitForText(client, "(splitvm) ");
-    writeFd(client, new TextEncoder().encode("info status\r"));
-    waitForText(client, "VM status: running");
+    writeFd(client, new TextEncoder().encode("info status\rinfo chardev\r"));
+    const answer = waitForText(client, `compat_monitor0: filename=unix:${path},server=on\r\n`);
+    assertMatch(answer, /VM status: running\r\n[^]*serial0: filename=stdio\r\n/);
     writeFd(client, new TextEncoder().encode(EOT));
     closeFd(client);
   }

@@ -1,4 +1,5 @@
 import { assertEquals } from "@std/assert";
+import fc from "fast-check";
 import { type FrontEnd, InputQueue } from "../../../src/vmm/console/input.ts";
 import { Mux } from "../../../src/vmm/console/mux.ts";
 
@@ -130,6 +131,18 @@ Deno.test("a new client is greeted by whoever has the focus, and begins without 
   mux.renew();
   type("c");
   assertEquals([console.log, monitor.log], [["<renew>", "<focus>", "c"], ["<renew>"]]);
+});
+
+Deno.test("it does not matter how what is typed is cut into pieces", () => {
+  const keys = fc.string({ unit: fc.constantFrom("a", "b", "c", "t", "x", "h", CTRL_A), maxLength: 30 });
+  const outcome = (pieces: Iterable<string>) => {
+    const { type, log, console, monitor } = shared();
+    for (const piece of pieces) type(piece);
+    // Neighbouring pieces of text are one text.
+    const texts = ({ log }: Recorder) => log.join("");
+    return [log, texts(console), texts(monitor)];
+  };
+  fc.assert(fc.property(keys, (typed) => assertEquals(outcome([typed]), outcome(typed))));
 });
 
 Deno.test("input waits in order for somebody who takes it piece by piece", () => {
