@@ -24,7 +24,7 @@ import { warmUp } from "./workloads.ts";
 const USAGE = `Usage: deno task bench [options]
 
   --filter=TEXT   only rows whose operation, image and cache match this regular expression; 'start-up' is all that starts
-  --runs=N        repetitions; the median counts (default 3, and 15 for starts)
+  --runs=N        repetitions; the median counts (default 3, and 11 for starts)
   --seconds=S     how long each measurement takes (default 1)
   --cpus=1|2      driver and device process on one CPU, or on different ones (default both)
   --size=MIB      size of the images (default 256)
@@ -67,7 +67,7 @@ function parseOptions(args: readonly string[]): Options {
   return {
     filter: new RegExp(given.filter, "i"),
     runs: positive("runs", given.runs ?? "3", true),
-    starts: positive("runs", given.runs ?? "15", true),
+    starts: positive("runs", given.runs ?? "11", true),
     seconds: positive("seconds", given.seconds, false),
     size: positive("size", given.size, true) * 1024 * 1024,
     placements: choosePlacements(given.cpus),
