@@ -10,6 +10,10 @@ const EXPECTED = [
   /"trace_clock=local"/,
   /on the kernel command line/,
   /clocksource: Long readout interval, skipping watchdog check/,
+  /clocksource: timekeeping watchdog on CPU\d+: Marking clocksource 'tsc' as unstable because the skew is too large/,
+  /clocksource: +'(tsc|kvm-clock)' (cs_nsec|wd_nsec|\(not 'tsc'\) is current)/,
+  // How Debian configures its kernel.
+  /device-mapper: core: CONFIG_IMA_DISABLE_HTABLE is disabled/,
   /sym0: No NVRAM, ID 7, Fast-40, LVD, parity checking/,
   // What the kernel makes of swiotlb=noforce.
   /software IO TLB: No low mem/,

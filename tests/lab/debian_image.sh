@@ -30,6 +30,10 @@ mkdir -p "$work/grub/i386-pc"
 debian_archives 'deb $(REPO_URI) $(RELEASE) $(COMPONENT)' > "$work/sources.list"
 # Updates have the release's name and a suffix.
 codename=$(debian_archives '$(CODENAME)' | head -n 1)
+if [ -z "$codename" ]; then
+  echo "apt knows no archive of Debian's: run apt-get update" >&2
+  exit 1
+fi
 
 # As grub-install and update-grub leave it, with `GRUB_TERMINAL=serial`, and a menu that gives a person time.
 cp /usr/lib/grub/i386-pc/*.mod /usr/lib/grub/i386-pc/*.lst "$work/grub/i386-pc"
