@@ -10,6 +10,7 @@ const EXPECTED = [
   /"trace_clock=local"/,
   /on the kernel command line/,
   /clocksource: Long readout interval, skipping watchdog check/,
+  /hrtimer: interrupt took \d+ ns/,
   /clocksource: timekeeping watchdog on CPU\d+: Marking clocksource 'tsc' as unstable because the skew is too large/,
   /clocksource: +'(tsc|kvm-clock)' (cs_nsec|wd_nsec|\(not 'tsc'\) is current)/,
   // How Debian configures its kernel.
