@@ -39,7 +39,7 @@ export function machineCommand(halves: Halves, parts: MachineParts): string {
       [QEMU, ...qemuWords(), ...commonWords(parts), ...link],
       [SPLITVM, "-machine", "remote", ...remote],
     ];
-  return quoted(["sh", "tests/lab/pair.sh", ...device, "--", ...vmm]);
+  return quoted([Deno.execPath(), "run", "--quiet", "--allow-all", "tests/lab/pair.ts", ...device, "--", ...vmm]);
 }
 
 function splitvmWords(): string[] {

@@ -104,14 +104,20 @@ export class Lab {
 /** Opens a shell in a lab of its own, on this process's terminal. @returns the shell's exit status. */
 export async function runShell(parts: LabParts): Promise<number> {
   const folder = await runFolder("shell");
-  const { columns, rows } = Deno.consoleSize();
-  const term = Deno.env.get("TERM") ?? "linux";
-  const script = `export TERM='${term}'\nstty rows ${rows} cols ${columns}\nexec bash -i\n`;
-  await Deno.writeTextFile(join(folder, "command"), `cd '${ROOT}'\n${ENVIRONMENT}\n${script}`);
+  const script = [`cd '${ROOT}'`, ENVIRONMENT, ...terminalSettings(), "exec bash -i"];
+  await Deno.writeTextFile(join(folder, "command"), `${script.join("\n")}\n`);
   await runLabShell(parts, { log: join(CACHE, "shell.log"), runs: RUNS });
   const status = join(folder, "status");
   if (!await exists(status)) throw new Error(`The lab ended without a result: see ${join(CACHE, "shell.log")}`);
   return Number(await Deno.readTextFile(status));
+}
+
+/** A serial line tells neither the kind nor the size of the terminal at its end. */
+function terminalSettings(): string[] {
+  const kind = `export TERM='${Deno.env.get("TERM") ?? "linux"}'`;
+  if (!Deno.stdin.isTerminal()) return [kind];
+  const { columns, rows } = Deno.consoleSize();
+  return [kind, `stty rows ${rows} cols ${columns}`];
 }
 
 /** A new, empty folder for one run. */
