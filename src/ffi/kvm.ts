@@ -380,7 +380,8 @@ export class KvmVcpu {
     const result = syscalls().ioctl_buffer(this.fd, KvmRequest.GET_XCRS, state);
     if (result === -Errno.EINVAL) return undefined;
     checked("ioctl(KVM_GET_XCRS)", result);
-    return state;
+    // struct kvm_xcrs begins with their number. Where it is 0, KVM_SET_XCRS fails.
+    return state.getUint32(0, true) === 0 ? undefined : state;
   }
 
   /** Puts back what {@linkcode xcrs} returned. */
