@@ -119,7 +119,7 @@ export async function talk(
   try {
     await dialogue(console);
   } catch (cause) {
-    await Promise.allSettled([running, following]);
+    await Promise.all([running, following]);
     throw new Error(`The dialogue failed; the console's text is in ${folder}/console.log`, { cause });
   }
   await following;

@@ -37,8 +37,18 @@ export interface LabOptions {
   readonly memory?: number;
 }
 
-/** Seconds in which the lab boots, and in which it answers after a command's time is up, on a very busy machine. */
-const PATIENCE = 180;
+/** Seconds in which the lab boots, on a very busy machine. */
+const BOOT_PATIENCE = 180;
+/** The lab says every ten seconds that it is alive. After so many seconds without a word it is not. */
+const SILENCE = 90;
+
+/**
+ * The lab itself came to an end, or to a stop: QEMU's TCG now and then has a processor wait for ever for an interrupt that has long been
+ * due. That is nobody's fault that a scenario could find, so that {@linkcode scenario} tries once more.
+ */
+export class LabFailure extends Error {
+  override readonly name = "LabFailure";
+}
 
 /**
  * A lab that runs one command after another. It boots when the first one comes, and anew after one with which it has died.
@@ -62,19 +72,18 @@ export class Lab {
    * Runs a command. What it prints goes to `lab.log` in its folder.
    *
    * @returns the command's exit status.
-   * @throws {Error} when the lab itself came to an end or does not answer, with the last lines of its kernel.
+   * @throws {LabFailure} with the last lines of the lab's kernel. The lab is off then.
    */
   async run({ name, script, timeout }: LabCommand): Promise<number> {
     await Deno.writeTextFile(join(RUNS, name, "command"), `cd '${ROOT}'\n${ENVIRONMENT}\n${script}`);
     try {
       this.#machine ??= await this.#boot();
       await this.#machine.send(`${name} ${timeout}\n`);
-      return Number(await this.#machine.expect(/^lab: status (\d+)\r?\n/m, timeout + PATIENCE));
+      return await answer(this.#machine);
     } catch (cause) {
       await this.stop();
-      throw new Error(`The lab failed in ${name}; its kernel's last lines, from ${this.log}:\n${await this.#end()}`, {
-        cause,
-      });
+      const lines = `its kernel's last lines, from ${this.log}:\n${await this.#end()}`;
+      throw new LabFailure(`The lab failed in ${name}; ${lines}`, { cause });
     }
   }
 
@@ -87,7 +96,7 @@ export class Lab {
   async #boot(): Promise<LabProcess> {
     const machine = startLab(this.parts, { ...this.#options, log: this.log, runs: RUNS });
     try {
-      await machine.expect(/^lab: (ready)\r?\n/m, PATIENCE);
+      await machine.expect(/^lab: (ready)\r?\n/m, BOOT_PATIENCE);
     } catch (error) {
       await machine.kill();
       throw error;
@@ -98,6 +107,14 @@ export class Lab {
   async #end(): Promise<string> {
     const text = await exists(this.log) ? await Deno.readTextFile(this.log) : "";
     return text.trimEnd().split("\n").slice(-20).join("\n");
+  }
+}
+
+/** Waits for a command's end. @returns its exit status. @throws {Error} when the lab falls silent. */
+async function answer(machine: LabProcess): Promise<number> {
+  while (true) {
+    const word = await machine.expect(/^lab: (alive|status \d+)\r?\n/m, SILENCE);
+    if (word !== "alive") return Number(word.slice("status ".length));
   }
 }
 

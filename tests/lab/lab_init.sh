@@ -51,6 +51,7 @@ fi
 stty raw -echo
 echo "lab: ready"
 while read -r -t 1800 folder seconds; do
+  while sleep 10; do echo "lab: alive"; done &
   perform "$folder" /usr/bin/timeout -s KILL "$seconds" /bin/sh /lab/command < /mnt/root/dev/null > "/runs/$folder/lab.log" 2>&1
   echo "lab: status $?"
 done
