@@ -19,6 +19,9 @@ import type { Machine } from "./machine.ts";
 import type { DeviceControlHandle, MachineHandle } from "./machine_handle.ts";
 import { isGuestCause } from "./run_state.ts";
 
+/** The UUID of a machine that was given none (RFC 9562, section 5.9). */
+const NIL_UUID = "00000000-0000-0000-0000-000000000000";
+
 /** What the control plane needs. */
 export interface ControlPlaneOptions {
   readonly machine: Machine;
@@ -91,7 +94,10 @@ export class ControlPlane {
     const threads = () => control.threadIds();
     return {
       "query-name": query(() => config.name === undefined ? {} : { name: config.name }),
+      "query-uuid": query(() => ({ UUID: config.uuid ?? NIL_UUID })),
       "query-kvm": query(() => ({ enabled: true, present: true })),
+      // MemoryInfo of qapi/machine.json; plugged memory is left out, as by every machine that can have none.
+      "query-memory-size-summary": query(() => ({ "base-memory": config.memory.size })),
       "query-status": query(() => {
         const status = control.state;
         return { running: status === "running", singlestep: false, status };

@@ -76,6 +76,22 @@ testCounting("a machine that is stopped stands still, and goes on where it was",
   assertEquals([vmm.wait(), vmm.errors], [{ code: 0 }, ""]);
 }, () => ({ options: ["-smp", "2"] }));
 
+const UUID = "00112233-4455-6677-8899-aabbccddeeff";
+
+testCounting("a machine tells its name, its UUID and the size of its memory", ({ qmp, vmm }) => {
+  assertEquals(qmp.call("query-name"), { name: "web1" });
+  assertEquals(qmp.call("query-uuid"), { UUID });
+  assertEquals(qmp.call("query-memory-size-summary"), { "base-memory": 16 << 20 });
+  qmp.call("quit");
+  assertEquals(vmm.wait(), { code: 0 });
+}, () => ({ options: ["-S", "-name", "web1", "-uuid", UUID] }));
+
+testCounting("a machine without a UUID has that of zeros", ({ qmp, vmm }) => {
+  assertEquals(qmp.call("query-uuid"), { UUID: "00000000-0000-0000-0000-000000000000" });
+  qmp.call("quit");
+  assertEquals(vmm.wait(), { code: 0 });
+}, () => ({ options: ["-S"] }));
+
 testCounting("under -S a machine does not start until it is told to", (machine) => {
   const { qmp } = machine;
   assertEquals(qmp.status, "prelaunch");

@@ -216,6 +216,26 @@ testOnKvm("a monitor on a socket greets each client, and lets one go by Ctrl-D",
   closeFd(client);
 });
 
+testOnKvm("a monitor has the commands and topics that docs/hmp.md lists", (stage) => {
+  const text = Deno.readTextFileSync(new URL("../../docs/hmp.md", import.meta.url));
+  const [commands, topics] = ["command", "topic"].map((heading) => {
+    const table = text.slice(text.search(new RegExp(`^\\| ${heading} `, "m"))).split("\n\n")[0];
+    return [...table.matchAll(/^\| `(\w+)/gm)].map(([, name]) => name);
+  });
+  const path = `${stage.directory}/monitor`;
+  const vmm = startGuest(stage, echo, { options: ["-monitor", `unix:${path},server=on,wait=off`] });
+  vmm.waitFor("#");
+  const client = connectTo(path);
+  waitForText(client, "(splitvm) ");
+  writeFd(client, new TextEncoder().encode("help\rinfo\rquit\r"));
+  const answers = waitForText(client, "version --");
+  const listed = [...answers.matchAll(/\n(info (?=\w))?(\w+)\S*( \S+)* --/g)];
+  assertEquals(listed.filter(([, info]) => info === undefined).map(([, , name]) => name), commands.toSorted());
+  assertEquals(listed.filter(([, info]) => info !== undefined).map(([, , name]) => name), topics);
+  assertEquals(vmm.wait(), { code: 0 });
+  closeFd(client);
+});
+
 testOnKvm("a console and its monitor share a socket", (stage) => {
   const path = `${stage.directory}/shared`;
   const vmm = startGuest(stage, echo, { serial: ["-serial", `mon:unix:${path},server=on,wait=on`] });
