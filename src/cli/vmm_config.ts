@@ -32,6 +32,8 @@ const CTRL_A = 1;
 const SERIAL_PORTS = 4;
 /** The monitor that nobody asked for; QEMU's name for it. */
 const MONITOR_ID = "compat_monitor0";
+/** Who asks for standard input and output where nobody else does. */
+const NOGRAPHIC = "-nographic";
 /** Slots 1 to 0x1e of bus 0. */
 const PCI_SLOTS = 30;
 
@@ -164,17 +166,21 @@ function debugExit({ device }: Arguments, consoles: readonly DebugConsoleConfig[
   return found;
 }
 
-/** Who gets standard input and output without being asked: with `-nographic`, a monitor as well (QEMU: softmmu/vl.c). */
+/**
+ * Who gets standard input and output without being asked: with `-nographic`, a monitor as well (QEMU: softmmu/vl.c). That option asks for them:
+ * who finds somebody else there is told so, as QEMU does.
+ */
 function defaultConsole(args: Arguments, chardevs: ChardevPool): CharacterTarget {
+  const isAsked = args.nographic.length > 0;
   const wantsPort = args.serial.length === 0;
   const hasMonitor = [args.monitor, args.mon, args.qmp].some((given) => given.length > 0) ||
     args.serial.some(({ value }) => value.kind === "backend" && value.monitor);
-  const wantsMonitor = args.nographic.length > 0 && !hasMonitor;
-  if (args.nodefaults.length > 0 || chardevs.stdioTaken) return { kind: "none" };
+  const wantsMonitor = isAsked && !hasMonitor;
+  if (args.nodefaults.length > 0 || !isAsked && chardevs.stdioTaken) return { kind: "none" };
   // Shared with a monitor, Ctrl-C is the guest's.
   const backend = { kind: "stdio", signals: !(wantsPort && wantsMonitor) } as const;
   if (wantsPort) return { kind: "backend", backend, monitor: wantsMonitor };
-  if (wantsMonitor) chardevs.addHumanMonitor("-nographic", { kind: "backend", backend, monitor: false }, MONITOR_ID);
+  if (wantsMonitor) chardevs.addHumanMonitor(NOGRAPHIC, { kind: "backend", backend, monitor: false }, MONITOR_ID);
   return { kind: "none" };
 }
 
@@ -183,7 +189,7 @@ function serialPorts(args: Arguments, chardevs: ChardevPool): VmmConfig["serialP
     throw new OptionError("-serial", `there are ${args.serial.length} of them; expected at most ${SERIAL_PORTS}`);
   }
   const ports = args.serial.map(({ where, value }, i) => chardevs.resolve(where, value, `serial${i}`));
-  const console = chardevs.resolve("the default serial port", defaultConsole(args, chardevs), "serial0");
+  const console = chardevs.resolve(NOGRAPHIC, defaultConsole(args, chardevs), "serial0");
   return console === undefined ? ports : [console];
 }
 

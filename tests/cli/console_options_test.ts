@@ -120,6 +120,16 @@ Deno.test("-nographic puts on stdio what nothing else says where to put", () => 
   assertEquals(vmm("-nographic -qmp unix:q,server=on,wait=off").humanMonitors, []);
 });
 
+Deno.test("-nographic is refused where what it puts on stdio finds somebody else there", () => {
+  for (const user of ["-serial", "-monitor", "-debugcon", "-qmp"]) {
+    refuses(`-nographic ${user} stdio`, `-nographic: stdio belongs to ${user} already`);
+  }
+  refuses("-chardev stdio,id=c -mon c -nographic", "-nographic: stdio belongs to -mon already");
+  const both = vmm("-nographic -serial null -monitor stdio");
+  assertEquals([both.serialPorts.length, both.humanMonitors.length], [1, 1]);
+  assertEquals(vmm("-nographic -nodefaults -monitor stdio").serialPorts, []);
+});
+
 Deno.test("-chardev says itself whether keys are signals, and whether it is shared", () => {
   const config = vmm("-chardev stdio,id=c,mux=on,signal=off -serial chardev:c -mon chardev=c,mode=readline");
   assertEquals(config.characterDevices, [{ id: "c", backend: RAW_STDIO, mux: true }]);
