@@ -172,7 +172,8 @@ function parseArgument(token: Token, role: Role, globals: Arguments["global"]): 
   if (argument.kind === "value") {
     const value = argument.type.parse(text);
     if (value !== undefined) return { where: option, value };
-    throw new OptionError(option, `${quote(text)} is not accepted; expected ${argument.type.expected}`);
+    const problem = argument.type.problem?.(text);
+    throw new OptionError(option, problem ?? `${quote(text)} is not accepted; expected ${argument.type.expected}`);
   }
   const { pairs } = splitOption(option, text, argument.implied);
   if (argument.kind === "properties") {

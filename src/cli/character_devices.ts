@@ -5,7 +5,16 @@
  */
 import { splitOption } from "../options/keyval.ts";
 import type { MonitorTransport } from "../options/monitor.ts";
-import { optional, refused, required, type Variants, withDefault } from "../options/properties.ts";
+import { OptionError } from "../options/option_error.ts";
+import {
+  optional,
+  parseProperties,
+  type Properties,
+  refused,
+  required,
+  type Variants,
+  withDefault,
+} from "../options/properties.ts";
 import { bool, descriptor, identifier, path, type PropertyType, socketPath } from "../options/property_types.ts";
 import type { SocketTransport } from "../options/socket_transport.ts";
 import type { CharacterBackend } from "../vmm/config.ts";
@@ -44,19 +53,28 @@ export function socketTransport({ path, fd, server, wait }: SocketProperties): S
   return server ? { kind: "listen-fd", fd: fd!, wait: waits } : { kind: "fd", fd: fd! };
 }
 
-/** What follows `unix:`. Old spellings that QEMU has kept: bare `server`, and `nowait`. */
-function unixTransport(text: string): SocketTransport | undefined {
-  const [path, ...rest] = splitOption("unix:", text, "path").pairs;
-  if (path?.key !== "path" || socketPath.parse(path.value ?? "") === undefined) return undefined;
-  const values: { server: boolean; wait: boolean | undefined } = { server: false, wait: undefined };
-  for (const { key, value } of rest) {
-    const given = key === "nowait" && value === undefined ? false : bool.parse(value ?? "on");
-    const name = key === "nowait" ? "wait" : key;
-    if (given === undefined || (name !== "server" && name !== "wait")) return undefined;
-    values[name] = given;
+const SERVER_PROPERTIES = {
+  server: withDefault(bool, false, "listens, for one client after the other"),
+  wait: optional(bool, "whether the start waits for the first client; on if left out; with server=on"),
+} satisfies Properties;
+
+const UNIX_PROPERTIES = {
+  path: required(socketPath, "where to listen, or to connect to"),
+  ...SERVER_PROPERTIES,
+} satisfies Properties;
+
+/** What follows `unix:`, or what is wrong with it. Old spellings that QEMU has kept: bare `server`, and `nowait`. */
+function unixTransport(text: string): SocketTransport | string {
+  const where = "unix:";
+  try {
+    const pairs = splitOption(where, text, "path").pairs.map(({ key, value }) =>
+      key === "nowait" && value === undefined ? { key: "wait", value: "off" } : { key, value }
+    );
+    return socketTransport(parseProperties(where, UNIX_PROPERTIES, pairs));
+  } catch (error) {
+    if (!(error instanceof OptionError)) throw error;
+    return error.problem;
   }
-  const transport = socketTransport({ path: path.value, ...values });
-  return typeof transport === "string" ? undefined : transport;
 }
 
 function formatUnix(transport: SocketTransport): string {
@@ -69,24 +87,44 @@ function parseChardev(text: string): ChardevReference | undefined {
   return id === undefined || identifier.parse(id) === undefined ? undefined : { kind: "chardev", id };
 }
 
+/** A value; or what is wrong with a part of a text that is meant to be one; or nothing where it is not. */
+type Reading<T> = T | string | undefined;
+
+/** A type of values whose parts have rules of their own. */
+function typeOf<T extends object>(
+  { read, ...rest }: Pick<PropertyType<T>, "syntax" | "expected" | "format"> & { read(text: string): Reading<T> },
+): PropertyType<T> {
+  return {
+    ...rest,
+    parse(text) {
+      const reading = read(text);
+      return typeof reading === "string" ? undefined : reading;
+    },
+    problem(text) {
+      const reading = read(text);
+      return typeof reading === "string" ? reading : undefined;
+    },
+  };
+}
+
 /** A backend that somebody can type at. */
-function parseInteractive(text: string, signals: boolean): CharacterBackend | undefined {
+function readInteractive(text: string, signals: boolean): Reading<CharacterBackend> {
   if (text === "stdio") return { kind: "stdio", signals };
   if (text === "pty") return { kind: "pty" };
   const rest = /^unix:(.*)$/s.exec(text)?.[1];
   const transport = rest === undefined ? undefined : unixTransport(rest);
-  return transport && { kind: "socket", transport };
+  return typeof transport === "object" ? { kind: "socket", transport } : transport;
 }
 
-function parseBackend(text: string): CharacterBackend | undefined {
+function readBackend(text: string): Reading<CharacterBackend> {
   if (text === "null") return { kind: "null" };
   const file = /^file:(.*)$/s.exec(text)?.[1];
   if (file !== undefined) return path.parse(file) === undefined ? undefined : { kind: "file", path: file };
-  return parseInteractive(text, true);
+  return readInteractive(text, true);
 }
 
-function backendTarget(backend: CharacterBackend | undefined, monitor = false): CharacterTarget | undefined {
-  return backend && { kind: "backend", backend, monitor };
+function backendTarget(backend: Reading<CharacterBackend>, monitor = false): Reading<CharacterTarget> {
+  return typeof backend === "object" ? { kind: "backend", backend, monitor } : backend;
 }
 
 function formatTarget(target: CharacterTarget): string {
@@ -101,46 +139,46 @@ function formatTarget(target: CharacterTarget): string {
 const UNIX_SYNTAX = "unix:<file>[,server=on|off][,wait=on|off]";
 
 /** QEMU's short spelling of a console's character device. With `mon:`, Ctrl-C is a key like others (QEMU: `-serial mon:stdio`). */
-export const characterTarget: PropertyType<CharacterTarget> = {
+export const characterTarget = typeOf<CharacterTarget>({
   syntax: `none|null|file:<file>|chardev:<id>|[mon:]stdio|[mon:]pty|[mon:]${UNIX_SYNTAX}`,
   expected: `none, null, file:<file>, chardev:<id>, [mon:]stdio, [mon:]pty or [mon:]${UNIX_SYNTAX}`,
-  parse(text) {
+  read(text) {
     if (text === "none") return { kind: "none" };
     const shared = /^mon:(.*)$/s.exec(text)?.[1];
-    if (shared !== undefined) return backendTarget(parseInteractive(shared, false), true);
-    return parseChardev(text) ?? backendTarget(parseBackend(text));
+    if (shared !== undefined) return backendTarget(readInteractive(shared, false), true);
+    return parseChardev(text) ?? backendTarget(readBackend(text));
   },
   format: formatTarget,
-};
+});
 
 /** The same for a monitor for people. */
-export const humanMonitorTarget: PropertyType<CharacterTarget> = {
+export const humanMonitorTarget = typeOf<CharacterTarget>({
   syntax: `none|null|chardev:<id>|stdio|pty|${UNIX_SYNTAX}`,
   expected: `none, null, chardev:<id>, stdio, pty or ${UNIX_SYNTAX}`,
-  parse(text) {
+  read(text) {
     // Output that is dropped, of a monitor that nobody can type at.
     if (text === "none" || text === "null") return { kind: "none" };
-    return parseChardev(text) ?? backendTarget(parseInteractive(text, true));
+    return parseChardev(text) ?? backendTarget(readInteractive(text, true));
   },
   format: formatTarget,
-};
+});
 
 /** QEMU's short spelling of a QMP server's character device. */
-export const monitorTarget: PropertyType<MonitorTarget> = {
+export const monitorTarget = typeOf<MonitorTarget>({
   syntax: `stdio|${UNIX_SYNTAX}|chardev:<id>`,
   expected: `stdio, ${UNIX_SYNTAX} or chardev:<id>`,
-  parse(text) {
+  read(text) {
     if (text === "stdio") return { kind: "transport", transport: { kind: "stdio" } };
     const rest = /^unix:(.*)$/s.exec(text)?.[1];
     if (rest === undefined) return parseChardev(text);
     const transport = unixTransport(rest);
-    return transport && { kind: "transport", transport };
+    return typeof transport === "string" ? transport : { kind: "transport", transport };
   },
   format(target) {
     if (target.kind === "chardev") return `chardev:${target.id}`;
     return target.transport.kind === "stdio" ? "stdio" : formatUnix(target.transport);
   },
-};
+});
 
 const ID = required(identifier, "name");
 const MUX = withDefault(bool, false, "several users share it; Ctrl-A c says who gets the input");
@@ -173,8 +211,7 @@ export const CHARDEV_TYPES = {
       id: ID,
       path: optional(socketPath, "where to listen, or to connect to"),
       fd: optional(descriptor, "inherited socket: connected, or listening with server=on"),
-      server: withDefault(bool, false, "listens, for one client after the other"),
-      wait: optional(bool, "whether the start waits for the first client; on if left out; with server=on"),
+      ...SERVER_PROPERTIES,
       mux: MUX,
       host: refused("only UNIX sockets are supported"),
       port: refused("only UNIX sockets are supported"),

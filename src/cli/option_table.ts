@@ -409,7 +409,7 @@ export const OPTIONS = {
   },
   "chardev": {
     section: "Consoles",
-    description: "names a character device for -serial, -debugcon, -device isa-debugcon and -mon",
+    description: "names a character device for -serial, -debugcon, -device isa-debugcon, -monitor, -qmp and -mon",
     roles: BOTH,
     repeatable: true,
     argument: { kind: "variants", implied: "backend", noun: "character device", variants: CHARDEV_TYPES },

@@ -13,6 +13,8 @@ export interface PropertyType<T> {
   readonly expected: string;
   /** The value, or `undefined` when the text is not accepted. */
   parse(text: string): T | undefined;
+  /** What is wrong with a text that {@linkcode parse} does not accept, where more can be said than what is expected. */
+  problem?(text: string): string | undefined;
   /** A text that {@linkcode parse} takes back to the value. */
   format(value: T): string;
 }

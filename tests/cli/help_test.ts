@@ -29,6 +29,15 @@ Deno.test("the help of an option lists its properties, and those of a variant th
   }
 });
 
+Deno.test("the help of -chardev names every option that one can be for", () => {
+  const [, description] = helpText({ option: "chardev" }).split("\n");
+  const users = options.filter(([, { argument }]) =>
+    argument.kind === "value" && argument.type.syntax.includes("chardev:")
+  );
+  assertEquals(users.map(([name]) => name), ["serial", "debugcon", "qmp", "monitor"]);
+  for (const name of [...users.map(([name]) => name), "mon"]) assert(new RegExp(`-${name}\\b`).test(description), name);
+});
+
 Deno.test("help tells what is required and what defaults are", () => {
   const text = helpText({ option: "device", variant: "scsi-hd" });
   assert(text.includes("id of the -drive that holds the data (required)"));
