@@ -42,21 +42,19 @@ export function markPhase(phase: string): void {
   if (isTracing) performance.mark(PREFIX + phase);
 }
 
-function print(thread: string, time: number, phase: string): void {
-  console.error(`splitvm: startup: ${thread}: ${time.toFixed(2)} ms: ${phase}`);
-}
-
 /**
  * Prints what this thread has marked, and before it when Deno began to set up the thread.
  *
  * @param thread Whose phases they are.
+ * @param log Takes a line for each.
  */
-export function printPhases(thread: string): void {
+export function printPhases(thread: string, log: (line: string) => void): void {
   if (origin === undefined) return;
-  print(thread, performance.timeOrigin - origin, "entry");
+  const print = (time: number, phase: string) => log(`startup: ${thread}: ${time.toFixed(2)} ms: ${phase}`);
+  print(performance.timeOrigin - origin, "entry");
   for (const { name, startTime } of performance.getEntriesByType("mark")) {
     if (!name.startsWith(PREFIX)) continue;
-    print(thread, performance.timeOrigin - origin + startTime, name.slice(PREFIX.length));
+    print(performance.timeOrigin - origin + startTime, name.slice(PREFIX.length));
     performance.clearMarks(name);
   }
 }

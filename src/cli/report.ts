@@ -4,6 +4,7 @@
  * @module
  */
 import { describeError, ReportedError } from "../error_chain.ts";
+import { logLine } from "../log.ts";
 
 /** Whether SPLITVM_DEBUG=1 asks for stack traces. Without permission to look, it does not. */
 function wantsStack(): boolean {
@@ -19,8 +20,8 @@ function wantsStack(): boolean {
  */
 export function reportError(error: unknown, program = "splitvm"): void {
   if (error instanceof ReportedError) return;
-  console.error(`${program}: ${describeError(error)}`);
-  if (wantsStack() && error instanceof Error) console.error(error.stack);
+  logLine(`${program}: ${describeError(error)}`);
+  if (wantsStack() && error instanceof Error) logLine(error.stack ?? "");
 }
 
 /** Ends the process, as any other error does, for one that nobody was there to catch. */

@@ -13,6 +13,7 @@ import type { ControllerConfig, RemoteConfig } from "./config.ts";
 import { registerDevice } from "./devices.ts";
 import { Lsi53c895a } from "./lsi53c895a/lsi53c895a.ts";
 import { openEndpoints } from "../qmp/endpoint.ts";
+import { log } from "../log.ts";
 import { isTracing, markPhase, printPhases } from "../startup_trace.ts";
 import { serveRemoteControl } from "./control.ts";
 import { RemoteMachine } from "./remote_machine.ts";
@@ -31,7 +32,6 @@ registerDevice<ControllerConfig>(
  */
 export function runRemote(config: RemoteConfig): number {
   if (config.exitWithParent) endWithParent();
-  const log = (line: string) => console.error(`splitvm: ${line}`);
   const monitors = openEndpoints(config.monitors, log);
   const machine = new RemoteMachine(log);
   const { loop, runState } = machine;
@@ -54,7 +54,7 @@ export function runRemote(config: RemoteConfig): number {
     if (isTracing) {
       machine.turn();
       markPhase("first messages");
-      printPhases("device process");
+      printPhases("device process", log);
     }
     while (machine.size > 0 && !quit) machine.turn();
     server.close();

@@ -6,6 +6,7 @@
  */
 import { describeError } from "../error_chain.ts";
 import { stopSelf } from "../ffi/process.ts";
+import { log } from "../log.ts";
 import { markPhase, printPhases } from "../startup_trace.ts";
 import { Consoles } from "./console/consoles.ts";
 import type { ConsoleTerminal } from "./console/terminal.ts";
@@ -27,12 +28,11 @@ export async function runControlThread(machine: Machine, handle: MachineHandle):
   const watcher = new DescriptorWatcher();
   machine.deadlines.watch(watcher);
   machine.inputDrained.watch(watcher);
-  const log = (line: string) => console.error(`splitvm: ${line}`);
   const plane: ControlPlane = new ControlPlane({ machine, handle, watcher, log, chardevs: () => consoles.describe() });
   machine.terminal?.begin();
   const consoles = new Consoles({ machine, handles: handle.characters, watcher, log, commands: plane.commands });
   markPhase("consoles and monitors");
-  printPhases("control thread");
+  printPhases("control thread", log);
   await Promise.all([watcher.run(), runTimers(machine), consoles.serve()]);
 }
 

@@ -4,6 +4,7 @@
  * @module
  */
 import type { KvmVcpu } from "../ffi/kvm.ts";
+import { log } from "../log.ts";
 import { markPhase, printPhases } from "../startup_trace.ts";
 import type { RunnableVcpu } from "./vcpu.ts";
 
@@ -20,7 +21,7 @@ export function traceFirstExit(vcpu: KvmVcpu, name: string): RunnableVcpu {
       if (first) {
         first = false;
         markPhase("the guest's first exit");
-        printPhases(name);
+        printPhases(name, log);
       }
       return exited;
     },

@@ -10,6 +10,7 @@
 import { KvmVcpu, KvmVm } from "../ffi/kvm.ts";
 import { KvmIrqchip } from "../ffi/kvm_abi.ts";
 import { allOnes } from "../device/config_space.ts";
+import { log } from "../log.ts";
 import { PciProxy } from "../proxy/pci_proxy.ts";
 import { Bus, MappingGeneration } from "./bus.ts";
 import { MACHINE_CLOCK_SIZE, MachineClock } from "./machine_clock.ts";
@@ -247,7 +248,7 @@ export class Machine {
   #warnOnce(what: string): void {
     if (this.#warned.has(what)) return;
     this.#warned.add(what);
-    console.error(`splitvm: guest: ${what}`);
+    log(`guest: ${what}`);
   }
 
   #addHostBridge(): void {
@@ -362,7 +363,7 @@ export class Machine {
     return {
       vm: this.vm,
       mappingChanged: () => this.#generation.changed(),
-      peerLost: (line: string) => console.error(`splitvm: ${line}`),
+      peerLost: log,
     };
   }
 

@@ -7,6 +7,7 @@
  * @module
  */
 import { acceptKicks, currentThreadId } from "../ffi/thread.ts";
+import { log } from "../log.ts";
 import { openEndpoints } from "../qmp/endpoint.ts";
 import { isTracing, markPhase, TRACE_ENVIRONMENT } from "../startup_trace.ts";
 import { placeAcpi, type PlacedAcpi } from "./acpi/acpi.ts";
@@ -39,7 +40,6 @@ import type { WorkerMessage } from "./worker.ts";
  */
 export function runVmm(config: VmmConfig): number {
   const kernel = config.kernel && readKernelFiles(config.kernel, config.memory.size);
-  const log = (line: string) => console.error(`splitvm: ${line}`);
   const characters = openCharacterDevices(config.characterDevices, log);
   try {
     const monitors = openEndpoints(config.monitors, log);

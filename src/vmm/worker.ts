@@ -5,6 +5,7 @@
  */
 import { describeError } from "../error_chain.ts";
 import { currentThreadId } from "../ffi/thread.ts";
+import { log } from "../log.ts";
 import { markPhase, printPhases } from "../startup_trace.ts";
 import { runControlThread } from "./control_thread.ts";
 import { attachRunControl, Machine } from "./machine.ts";
@@ -45,7 +46,7 @@ function withoutVcpus(handle: MachineHandle): RunControl {
 function runVcpu({ control, vcpus, ports, memory, lock }: Machine, index: number): never {
   const vcpu = new Vcpu({ kvm: vcpus[index], ports, memory, lock, attention: control.attention });
   control.register(index, currentThreadId());
-  printPhases(`vCPU ${index}`);
+  printPhases(`vCPU ${index}`, log);
   for (;;) {
     const stop = vcpu.run();
     if (stop === "reset") control.requestReset();

@@ -6,9 +6,7 @@
  * @module
  */
 import { monotonicNow } from "../../ffi/clock.ts";
-import { SyscallError } from "../../ffi/errno.ts";
-import { pollFd, Ready } from "../../ffi/event.ts";
-import { writeFd } from "../../ffi/file.ts";
+import { PatientWriter } from "../../ffi/patient_writer.ts";
 
 /**
  * How long the machine waits for whoever reads its output, in milliseconds. The machine's lock is held meanwhile, so that no vCPU gets far,
@@ -65,64 +63,29 @@ export interface OutputOptions {
 
 /**
  * Writes to a descriptor. Output that nobody takes is dropped, as that of a serial line without a peer is: a guest must not stop because
- * its console was closed, or because nobody reads it. After a wait in vain there is none until somebody reads again, and then a
- * shorter one, so that clients who come, do not read, and go hold up nobody for long.
+ * its console was closed, or because nobody reads it.
  */
 export class Output {
-  readonly #fd: number | undefined;
+  readonly #writer: PatientWriter | undefined;
   readonly #timestamps: Timestamps | undefined;
-  readonly #longest: number;
-  #patience: number;
-  /** Whether the last wait was not in vain. */
-  #read = true;
   readonly #byte = new Uint8Array(1);
 
   constructor({ fd, timestamps, patience = PATIENCE }: OutputOptions) {
-    this.#fd = fd;
+    this.#writer = fd === undefined ? undefined : new PatientWriter({ fd, piece: PIECE, patience });
     this.#timestamps = timestamps;
-    this.#longest = this.#patience = patience;
   }
 
   /** Writes one byte. */
   put(byte: number): void {
-    if (this.#fd === undefined) return;
+    if (this.#writer === undefined) return;
     const prefix = this.#timestamps?.before(byte) ?? "";
-    if (prefix !== "") this.#send(this.#fd, new TextEncoder().encode(prefix));
+    if (prefix !== "") this.print(prefix);
     this.#byte[0] = byte;
-    this.#send(this.#fd, this.#byte);
+    this.#writer.write(this.#byte);
   }
 
   /** Writes text, without timestamps. */
   print(text: string): void {
-    if (this.#fd !== undefined) this.#send(this.#fd, new TextEncoder().encode(text));
-  }
-
-  #send(fd: number, bytes: Uint8Array<ArrayBuffer>): void {
-    try {
-      for (let at = 0; at < bytes.length;) {
-        // A look before each write, because the descriptor may be a blocking one that others share, and stays as they want it.
-        if (!this.#isReady(fd)) return;
-        const written = writeFd(fd, bytes.length === 1 ? bytes : bytes.subarray(at, at + PIECE));
-        if (written < 0) return;
-        at += written;
-      }
-    } catch (error) {
-      // Whoever was there has gone. There may be another.
-      if (!(error instanceof SyscallError)) throw error;
-    }
-  }
-
-  /**
-   * Whether somebody takes a piece now: neither the void behind a hang-up or a broken pipe, nor a pseudo-terminal that is hung up, which would
-   * keep it for whoever opens it.
-   */
-  #isReady(fd: number): boolean {
-    let ready = pollFd(fd, Ready.OUT, 0);
-    if (ready === 0 && this.#read) {
-      ready = pollFd(fd, Ready.OUT, this.#patience);
-      this.#patience = ready === 0 ? this.#patience / 2 : this.#longest;
-    }
-    this.#read = ready !== 0;
-    return ready !== 0 && (ready & (Ready.HUP | Ready.ERR)) === 0;
+    this.#writer?.write(new TextEncoder().encode(text));
   }
 }
