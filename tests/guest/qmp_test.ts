@@ -244,29 +244,37 @@ function awaitNoSpace(qmp: QmpClient): void {
   assertEquals(status, "nospace");
 }
 
-testFullDisk(
-  "a write that finds no space stops the machine, and is carried out when there is some and it goes on",
-  (stage, disk, kernel) => {
-    const path = `${stage.directory}/qmp.sock`;
-    const options = [...disk.options, "-qmp", `unix:${path},server=on,wait=off`, "-S"];
-    const vmm = stage.start({ name: "VMM", command: guestCommand(kernel, options) });
-    const qmp = new QmpClient(path);
-    try {
-      qmp.call("cont");
-      awaitNoSpace(qmp);
-      vmm.waitForError("drive d0: write failed");
-      // Without space, it fails again.
-      qmp.call("cont");
-      awaitNoSpace(qmp);
-      disk.makeRoom();
-      qmp.call("cont");
-      vmm.waitFor("guest: done after ");
-      assertEquals([vmm.wait(), disk.text], [{ code: 0 }, DemoDisk.MESSAGE]);
-    } finally {
-      qmp.close();
-    }
-  },
-);
+/** What the machine is started by, and what is to be on its standard error. */
+for (
+  const { where, by, said } of [
+    { where: "", by: [], said: "drive d0: write failed" },
+    { where: ", also when standard error is full, too", by: ["sh", "-c", 'exec "$@" 2>/dev/full', "sh"], said: "" },
+  ]
+) {
+  testFullDisk(
+    `a write that finds no space stops the machine, and is carried out when there is some and it goes on${where}`,
+    (stage, disk, kernel) => {
+      const path = `${stage.directory}/qmp.sock`;
+      const options = [...disk.options, "-qmp", `unix:${path},server=on,wait=off`, "-S"];
+      const vmm = stage.start({ name: "VMM", command: [...by, ...guestCommand(kernel, options)] });
+      const qmp = new QmpClient(path);
+      try {
+        qmp.call("cont");
+        awaitNoSpace(qmp);
+        if (said !== "") vmm.waitForError(said);
+        // Without space, it fails again.
+        qmp.call("cont");
+        awaitNoSpace(qmp);
+        disk.makeRoom();
+        qmp.call("cont");
+        vmm.waitFor("guest: done after ");
+        assertEquals([vmm.wait(), disk.text], [{ code: 0 }, DemoDisk.MESSAGE]);
+      } finally {
+        qmp.close();
+      }
+    },
+  );
+}
 
 testFullDisk(
   "a device process that somebody else started holds such a write until its own QMP server is told to go on",
