@@ -22,7 +22,7 @@ mkdir -p /mnt/root/lab /mnt/root/scratch /runs
 mount -t 9p -o trans=virtio,version=9p2000.L,cache=none,msize=524288 runs /runs || fail "no share"
 mode=$(sed -n 's/.*lab\.mode=\([a-z]*\).*/\1/p' /proc/cmdline)
 exec < /dev/ttyS1 > /dev/ttyS1 2>&1
-for folder in proc sys dev; do mount -o move "/$folder" "/mnt/root/$folder"; done
+for folder in proc sys dev; do mount --bind "/$folder" "/mnt/root/$folder"; done
 mkdir -p /mnt/root/dev/shm
 mount -t tmpfs tmpfs /mnt/root/dev/shm
 mount -t tmpfs tmpfs /mnt/root/scratch
