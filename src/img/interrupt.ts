@@ -8,10 +8,7 @@
  */
 import { type Coroutine, run, type Wait } from "../block/coroutine.ts";
 import type { EventLoop } from "../event_loop.ts";
-import { Interrupted } from "./interrupted.ts";
-
-/** Signals by which people and systems end programs; their numbers are in asm-generic/signal.h. */
-const SIGNALS = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 } as const;
+import { catchSignals, type Interrupted } from "../interrupted.ts";
 
 /** Milliseconds between two pauses. */
 const BETWEEN_PAUSES = 50;
@@ -28,14 +25,9 @@ export class Interruptible {
   /** From here on, signals interrupt the work instead of ending the process. */
   constructor(loop: EventLoop) {
     this.#loop = loop;
-    const listeners = Object.entries(SIGNALS).map(([name, number]) => {
-      const listener = () => {
-        this.#interrupted ??= new Interrupted(128 + number);
-      };
-      Deno.addSignalListener(name as Deno.Signal, listener);
-      return () => Deno.removeSignalListener(name as Deno.Signal, listener);
+    this.#remove = catchSignals((error) => {
+      this.#interrupted ??= error;
     });
-    this.#remove = () => listeners.forEach((remove) => remove());
   }
 
   /** Signals end the process again. */

@@ -5,7 +5,6 @@
  */
 import { type ImgArguments, parseImgArguments } from "./arguments.ts";
 import type { CommandName } from "./command_table.ts";
-import { Interrupted } from "./interrupted.ts";
 import { print } from "../print.ts";
 
 /** Each sub-command's module is loaded when it is asked for. */
@@ -35,10 +34,5 @@ export async function runImg(argv: readonly string[]): Promise<number> {
     print(imgHelp(request.command), argv.length === 0 ? Deno.stderr : Deno.stdout);
     return argv.length === 0 ? 1 : 0;
   }
-  try {
-    return await (RUNNERS[request.name] as (args: ImgArguments<CommandName>) => Promise<number>)(request.args);
-  } catch (error) {
-    if (error instanceof Interrupted) return error.status;
-    throw error;
-  }
+  return await (RUNNERS[request.name] as (args: ImgArguments<CommandName>) => Promise<number>)(request.args);
 }

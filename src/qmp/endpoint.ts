@@ -3,10 +3,11 @@
  *
  * @module
  */
-import { pollFd, Ready } from "../ffi/event.ts";
+import { Epoll, Ready } from "../ffi/event.ts";
 import { closeFd, isInheritedFd } from "../ffi/file.ts";
 import { isUnixStreamSocket } from "../ffi/socket.ts";
 import { acceptClient, connectTo, isListening, listenAt } from "../ffi/unix_socket.ts";
+import { catchSignals, Interrupted } from "../interrupted.ts";
 import type { MonitorConfig, MonitorTransport } from "../options/monitor.ts";
 import type { SocketTransport } from "../options/socket_transport.ts";
 
@@ -32,9 +33,12 @@ export interface QmpEndpoints {
 /**
  * Opens endpoints in the order given. One with `wait=on` waits for its first client.
  *
- * @throws {Error} naming the one that cannot be had; nothing stays open then.
+ * @throws {Error} naming the one that cannot be had, or {@linkcode Interrupted}; nothing stays open then.
  */
-export function openEndpoints(configs: readonly MonitorConfig[], log: (line: string) => void): QmpEndpoints {
+export async function openEndpoints(
+  configs: readonly MonitorConfig[],
+  log: (line: string) => void,
+): Promise<QmpEndpoints> {
   const endpoints: QmpEndpoint[] = [];
   const closers: (() => void)[] = [];
   const close = () => {
@@ -42,11 +46,12 @@ export function openEndpoints(configs: readonly MonitorConfig[], log: (line: str
   };
   try {
     for (const { id, transport, pretty } of configs) {
-      const opened = openTransport(transport, (closer) => closers.push(closer), log);
+      const opened = await openTransport(transport, (closer) => closers.push(closer), log);
       endpoints.push({ id, pretty, ...opened });
     }
   } catch (cause) {
     close();
+    if (cause instanceof Interrupted) throw cause;
     const { id } = configs[endpoints.length];
     throw new Error(`character device ${id}`, { cause });
   }
@@ -61,26 +66,26 @@ export interface OpenedSocket {
   readonly connected?: number;
 }
 
-function openTransport(
+async function openTransport(
   transport: MonitorTransport,
   onClose: (close: () => void) => void,
   log: (line: string) => void,
-): Pick<QmpEndpoint, "filename" | "listener" | "connected"> {
+): Promise<Pick<QmpEndpoint, "filename" | "listener" | "connected">> {
   if (transport.kind === "stdio") return { filename: "stdio", connected: "stdio" };
-  return openSocket(transport, onClose, log);
+  return await openSocket(transport, onClose, log);
 }
 
 /**
  * Listens, connects, or takes an inherited socket. Waits for the first client where that is wanted.
  *
  * @param onClose Takes what closes a socket that was made to listen, and takes away its path.
- * @throws {Error} when that cannot be had.
+ * @throws {Error} when that cannot be had; {@linkcode Interrupted} when a signal comes while it waits.
  */
-export function openSocket(
+export async function openSocket(
   transport: SocketTransport,
   onClose: (close: () => void) => void,
   log: (line: string) => void,
-): OpenedSocket {
+): Promise<OpenedSocket> {
   switch (transport.kind) {
     case "fd":
       requireSocket(transport.fd, false);
@@ -89,23 +94,42 @@ export function openSocket(
       return { filename: `unix:${transport.path}`, connected: connectTo(transport.path) };
     case "listen-fd":
       requireSocket(transport.fd, true);
-      return { filename: `unix:fd=${transport.fd},server=on`, ...listening(transport.fd, transport.wait) };
-    case "listen": {
-      const socket = listenAt(transport.path);
-      onClose(() => socket.close());
-      const filename = `unix:${transport.path},server=on`;
-      if (transport.wait) log(`waiting for a connection on ${filename}`);
-      return { filename, ...listening(socket.fd, transport.wait) };
-    }
+      return await meet(`unix:fd=${transport.fd},server=on`, transport.wait, () => transport.fd);
+    case "listen":
+      return await meet(`unix:${transport.path},server=on`, transport.wait, () => {
+        const socket = listenAt(transport.path);
+        onClose(() => socket.close());
+        if (transport.wait) log(`waiting for a connection on unix:${transport.path},server=on`);
+        return socket.fd;
+      });
   }
 }
 
-function listening(listener: number, wait: boolean): Omit<OpenedSocket, "filename"> {
-  if (!wait) return { listener };
-  for (;;) {
-    pollFd(listener, Ready.IN, -1);
-    const connected = acceptClient(listener);
-    if (connected !== undefined) return { listener, connected };
+/** Listens, and waits for the first client where that is wanted. From before there is a path until there is a client, signals are caught. */
+async function meet(filename: string, wait: boolean, listen: () => number): Promise<OpenedSocket> {
+  if (!wait) return { filename, listener: listen() };
+  const { promise: interruption, reject: interrupt } = Promise.withResolvers<never>();
+  const release = catchSignals(interrupt);
+  try {
+    const listener = listen();
+    return { filename, listener, connected: await firstClient(listener, interruption) };
+  } finally {
+    release();
+  }
+}
+
+/** The wait is another thread's, since signals are told of in turns of this one's event loop. */
+async function firstClient(listener: number, interruption: Promise<never>): Promise<number> {
+  const epoll = new Epoll(1);
+  try {
+    epoll.add(listener, Ready.IN);
+    for (;;) {
+      await Promise.race([epoll.waitElsewhere(() => {}), interruption]);
+      const client = acceptClient(listener);
+      if (client !== undefined) return client;
+    }
+  } finally {
+    epoll.close();
   }
 }
 

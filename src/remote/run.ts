@@ -30,9 +30,9 @@ registerDevice<ControllerConfig>(
  * @returns the exit status: 0 when every proxy has gone away in good order, 1 when a link ended by an error.
  * @throws {Error} when a device or its socket, or a QMP client's place, cannot be had; nothing is served then.
  */
-export function runRemote(config: RemoteConfig): number {
+export async function runRemote(config: RemoteConfig): Promise<number> {
   if (config.exitWithParent) endWithParent();
-  const monitors = openEndpoints(config.monitors, log);
+  const monitors = await openEndpoints(config.monitors, log);
   const machine = new RemoteMachine(log);
   const { loop, runState } = machine;
   try {

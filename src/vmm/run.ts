@@ -38,11 +38,11 @@ import type { WorkerMessage } from "./worker.ts";
  * @returns the exit status.
  * @throws {Error} when the machine cannot be made, or the host cannot go on with it.
  */
-export function runVmm(config: VmmConfig): number {
+export async function runVmm(config: VmmConfig): Promise<number> {
   const kernel = config.kernel && readKernelFiles(config.kernel, config.memory.size);
-  const characters = openCharacterDevices(config.characterDevices, log);
+  const characters = await openCharacterDevices(config.characterDevices, log);
   try {
-    const monitors = openEndpoints(config.monitors, log);
+    const monitors = await openEndpoints(config.monitors, log);
     try {
       return runBetween(config, kernel, { characters: characters.handles, monitors: monitors.endpoints });
     } finally {

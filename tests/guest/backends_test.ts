@@ -1,5 +1,5 @@
 /** What serial ports can be connected to, each in both directions, with a guest that sends back what comes. */
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertMatch } from "@std/assert";
 import { closeFd, writeFd } from "../../src/ffi/file.ts";
 import { Signal } from "../../src/ffi/process.ts";
 import { createSocketPair } from "../../src/ffi/socket.ts";
@@ -84,6 +84,32 @@ testOnKvm("a machine that waits for its first client sends it all that the guest
   send(client, EOT);
   assertEquals(vmm.wait(), { code: 0 });
   closeFd(client);
+});
+
+for (const [name, signal] of [["SIGINT", Signal.INT], ["SIGTERM", Signal.TERM], ["SIGHUP", Signal.HUP]] as const) {
+  testOnKvm(`${name} ends a machine that waits for its first client, and no path stays behind`, (stage) => {
+    const paths = ["qmp", "com1", "com2"].map((file) => `${stage.directory}/${file}`);
+    const [qmp, com1, com2] = paths.map((path) => `unix:${path},server=on`);
+    const serial = ["-serial", `${com1},wait=off`, "-serial", com2, "-qmp", qmp];
+    const vmm = startGuest(stage, echo, { serial });
+    vmm.waitForError(`waiting for a connection on ${com2}`);
+    const client = connect(vmm, paths[2]);
+    vmm.waitForError(`waiting for a connection on ${qmp}`);
+    vmm.signal(signal);
+    assertEquals(vmm.wait(), { code: 128 + signal });
+    const files = [...Deno.readDirSync(stage.directory)].map(({ name }) => name);
+    assertEquals(files.toSorted(), ["debug.txt", "guest.elf"]);
+    closeFd(client);
+  });
+}
+
+testOnKvm("a pseudo-terminal whose path cannot be printed is an error that says so", (stage) => {
+  const vmm = startGuest(stage, echo, { serial: ["-serial", "pty"], by: ["sh", "-c", 'exec "$@" >/dev/full', "sh"] });
+  assertEquals(vmm.wait(), { code: 1 });
+  assertMatch(
+    vmm.errors,
+    /^splitvm: character device serial0: Cannot print to standard output where .*: No space left/,
+  );
 });
 
 testOnKvm("a serial port connects to somebody who listens", (stage) => {

@@ -6,7 +6,7 @@ import { connectTo } from "../../src/ffi/unix_socket.ts";
 import { action, query, type Reply } from "../../src/qmp/commands.ts";
 import { openEndpoints, type QmpEndpoint } from "../../src/qmp/endpoint.ts";
 import { QmpServer } from "../../src/qmp/server.ts";
-import { leakingNothing } from "../support/leaks.ts";
+import { leakingNothing, leakingNothingAwaited } from "../support/leaks.ts";
 import { TestClient } from "./client.ts";
 
 /** A server with commands for tests, and clients of it. */
@@ -191,11 +191,11 @@ Deno.test(
 );
 
 /** A test body with a path for a socket. */
-function withPath(body: (path: string) => void): () => void {
-  return leakingNothing(() => {
+function withPath(body: (path: string) => Promise<void>): () => Promise<void> {
+  return leakingNothingAwaited(async () => {
     const directory = Deno.makeTempDirSync({ prefix: "splitvm-qmp-" });
     try {
-      body(`${directory}/qmp.sock`);
+      await body(`${directory}/qmp.sock`);
     } finally {
       Deno.removeSync(directory, { recursive: true });
     }
@@ -207,8 +207,8 @@ const listenAt = (path: string) =>
 
 Deno.test(
   "a listening server has one client after the other, and takes its path away at the end",
-  withPath((path) => {
-    const { endpoints, close } = listenAt(path);
+  withPath(async (path) => {
+    const { endpoints, close } = await listenAt(path);
     const fixture = new Fixture(endpoints);
     const first = fixture.client(connectTo(path));
     assertEquals(first.take().length, 1);
@@ -229,9 +229,9 @@ Deno.test(
 );
 
 /** What opening fails with. */
-function refusal(path: string): string {
+async function refusal(path: string): Promise<string> {
   try {
-    listenAt(path).close();
+    (await listenAt(path)).close();
   } catch (error) {
     return ((error as Error).cause as Error).message;
   }
@@ -240,16 +240,16 @@ function refusal(path: string): string {
 
 Deno.test(
   "a socket that nobody listens at any more is replaced, another's and a file are not",
-  withPath((path) => {
-    const { endpoints, close } = listenAt(path);
-    assertMatch(refusal(path), /is another process's, which listens there$/);
+  withPath(async (path) => {
+    const { endpoints, close } = await listenAt(path);
+    assertMatch(await refusal(path), /is another process's, which listens there$/);
     const fixture = new Fixture(endpoints);
     fixture.close();
     Deno.renameSync(path, `${path}.old`);
     close();
-    assertEquals(refusal(`${path}.old`), "nothing");
+    assertEquals(await refusal(`${path}.old`), "nothing");
     Deno.writeTextFileSync(path, "text");
-    assertMatch(refusal(path), /is there already, and is no socket$/);
+    assertMatch(await refusal(path), /is there already, and is no socket$/);
     assertEquals(Deno.readTextFileSync(path), "text");
   }),
 );

@@ -36,6 +36,15 @@ export function leakingNothing(body: () => void): () => void {
   };
 }
 
+/** The same for a body that waits, without a second chance: nothing may go away that an earlier test has left. */
+export function leakingNothingAwaited(body: () => Promise<void>): () => Promise<void> {
+  return async () => {
+    const before = openDescriptors();
+    await body();
+    assertEquals(openDescriptors(), before, CHANGED);
+  };
+}
+
 const CHANGED = "descriptors are not what they were before the test";
 
 function keepingDescriptors(body: () => void): void {

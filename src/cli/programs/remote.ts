@@ -11,9 +11,9 @@ import { programFor, run as runCommand } from "../run.ts";
 
 /** Carries out a command line that is for a device process; names the program for any other. */
 export function run(argv: readonly string[]): Promise<number | CommandName> {
-  return runCommand("splitvm", () => {
+  return runCommand("splitvm", async () => {
     const command = parseCommandLine(argv);
     markPhase("command line");
-    return command.kind === "remote" ? runRemote(command.config) : programFor(command);
+    return command.kind === "remote" ? await runRemote(command.config) : programFor(command);
   });
 }

@@ -11,9 +11,9 @@ import { programFor, run as runCommand } from "../run.ts";
 
 /** Carries out a command line that is for a virtual machine; names the program for any other. */
 export function run(argv: readonly string[]): Promise<number | CommandName> {
-  return runCommand("splitvm", () => {
+  return runCommand("splitvm", async () => {
     const command = parseCommandLine(argv);
     markPhase("command line");
-    return command.kind === "vmm" ? runVmm(command.config) : programFor(command);
+    return command.kind === "vmm" ? await runVmm(command.config) : programFor(command);
   });
 }

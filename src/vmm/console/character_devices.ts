@@ -5,6 +5,7 @@
  */
 import { duplicateFd, openFile, OpenFlags } from "../../ffi/file.ts";
 import { openPseudoTerminal } from "../../ffi/terminal.ts";
+import { Interrupted } from "../../interrupted.ts";
 import { print } from "../../print.ts";
 import { openSocket } from "../../qmp/endpoint.ts";
 import type { CharacterBackend, CharacterDeviceConfig } from "../config.ts";
@@ -40,12 +41,12 @@ export interface CharacterDevices {
 /**
  * Opens devices in the order given. A socket with `wait=on` waits for its first client.
  *
- * @throws {Error} naming the one that cannot be had; no path stays behind then.
+ * @throws {Error} naming the one that cannot be had, or {@linkcode Interrupted}; no path stays behind then.
  */
-export function openCharacterDevices(
+export async function openCharacterDevices(
   configs: readonly CharacterDeviceConfig[],
   log: (line: string) => void,
-): CharacterDevices {
+): Promise<CharacterDevices> {
   const handles: CharacterHandle[] = [];
   const closers: (() => void)[] = [];
   const close = () => {
@@ -53,21 +54,22 @@ export function openCharacterDevices(
   };
   for (const { id, backend } of configs) {
     try {
-      handles.push({ id, ...openBackend(id, backend, (closer) => closers.push(closer), log) });
+      handles.push({ id, ...await openBackend(id, backend, (closer) => closers.push(closer), log) });
     } catch (cause) {
       close();
+      if (cause instanceof Interrupted) throw cause;
       throw new Error(`character device ${id}`, { cause });
     }
   }
   return { handles, close };
 }
 
-function openBackend(
+async function openBackend(
   id: string,
   backend: CharacterBackend,
   onClose: (close: () => void) => void,
   log: (line: string) => void,
-): Omit<CharacterHandle, "id"> {
+): Promise<Omit<CharacterHandle, "id">> {
   switch (backend.kind) {
     case "null":
       return { filename: "null", output: undefined };
@@ -77,15 +79,23 @@ function openBackend(
       return { filename: "file", output: createFile(backend.path) };
     case "pty": {
       const { master, path } = openPseudoTerminal();
-      // QEMU's words, where QEMU says them: programs look for the path.
-      print(`char device redirected to ${path} (label ${id})\n`);
+      announce(`char device redirected to ${path} (label ${id})\n`);
       return { filename: `pty:${path}`, output: master, input: { fd: master, kind: "pty" } };
     }
     case "socket": {
-      const { filename, listener, connected: client } = openSocket(backend.transport, onClose, log);
+      const { filename, listener, connected: client } = await openSocket(backend.transport, onClose, log);
       const output = client === undefined ? openFile("/dev/null", OpenFlags.O_WRONLY) : duplicateFd(client);
       return { filename, output, listener, client };
     }
+  }
+}
+
+/** QEMU's words, where QEMU says them: programs look for the path. */
+function announce(text: string): void {
+  try {
+    print(text);
+  } catch (cause) {
+    throw new Error("Cannot print to standard output where the pseudo-terminal is", { cause });
   }
 }
 
