@@ -2,7 +2,7 @@
  * A process that puts a terminal back when the one that changed its mode has ended, whatever ended it: a crash and SIGKILL leave a program
  * no time to do so itself.
  *
- * It is a static ELF executable of 300 bytes (generic ABI, chapters 4 and 5), made in memory. It waits for the end of a pipe whose
+ * It is a static ELF executable of some 300 bytes (generic ABI, chapters 4 and 5), made in memory. It waits for the end of a pipe whose
  * writing end only this process has, and touches nothing if somebody else, such as the shell, has changed the mode by then.
  *
  * @module
@@ -17,6 +17,10 @@ import { TCSETS, type TerminalMode, TERMIOS_SIZE } from "./terminal.ts";
  * Descriptor 0 is the pipe, 1 the terminal.
  *
  * ```nasm
+ *         mov     eax, 157                ; prctl(PR_SET_NAME, name)
+ *         mov     edi, 15
+ *         lea     rsi, [rel name]
+ *         syscall
  * wait:   xor     eax, eax                ; read(0, below the stack, 1)
  *         xor     edi, edi
  *         lea     rsi, [rsp - 64]
@@ -46,9 +50,11 @@ import { TCSETS, type TerminalMode, TERMIOS_SIZE } from "./terminal.ts";
  *         syscall
  * ours:   times 36 db 0                   ; struct termios
  * before: times 36 db 0                   ; the same
+ * name:   times 16 db 0                   ; with its NUL
  * ```
  */
 const CODE = [
+  ...[0xb8, 157, 0, 0, 0, 0xbf, 15, 0, 0, 0, 0x48, 0x8d, 0x35, 0xaf, 0, 0, 0, 0x0f, 0x05],
   ...[0x31, 0xc0, 0x31, 0xff, 0x48, 0x8d, 0x74, 0x24, 0xc0, 0xba, 1, 0, 0, 0, 0x0f, 0x05],
   ...[0x83, 0xf8, 0xfc, 0x74, 0xeb],
   ...[0xb8, 16, 0, 0, 0, 0xbf, 1, 0, 0, 0, 0xbe, 0x01, 0x54, 0, 0, 0x48, 0x8d, 0x54, 0x24, 0xc0, 0x0f, 0x05],
@@ -60,8 +66,10 @@ const CODE = [
   ...[0xb8, 60, 0, 0, 0, 0x31, 0xff, 0x0f, 0x05],
 ];
 
-/** What it is called among processes. */
-const NAME = "splitvm-terminal-guard";
+/** What it is called among processes. The kernel would call it by the last part of its path, a number. */
+const NAME = "splitvm-guard";
+/** The kernel's TASK_COMM_LEN. */
+const NAME_SIZE = 16;
 /** Where it is loaded. */
 const BASE = 0x40_0000;
 const EHDR_SIZE = 64;
@@ -75,7 +83,7 @@ const MFD_EXEC = 0x10;
 /** The program. */
 export function buildGuard(ours: TerminalMode, before: TerminalMode): Uint8Array<ArrayBuffer> {
   const start = EHDR_SIZE + PHDR_SIZE;
-  const size = start + CODE.length + 2 * TERMIOS_SIZE;
+  const size = start + CODE.length + 2 * TERMIOS_SIZE + NAME_SIZE;
   const view = new DataView(new ArrayBuffer(size));
   const bytes = new Uint8Array(view.buffer);
   const u64 = (at: number, value: number) => view.setBigUint64(at, BigInt(value), true);
@@ -92,6 +100,7 @@ export function buildGuard(ours: TerminalMode, before: TerminalMode): Uint8Array
   bytes.set(CODE, start);
   bytes.set(new Uint8Array(ours.buffer), start + CODE.length);
   bytes.set(new Uint8Array(before.buffer), start + CODE.length + TERMIOS_SIZE);
+  bytes.set(cString(NAME), start + CODE.length + 2 * TERMIOS_SIZE);
   return bytes;
 }
 

@@ -4,7 +4,7 @@ import { closeFd, listDirectory } from "../../src/ffi/file.ts";
 import { keyByKey, setTerminalMode, type TerminalMode, terminalMode } from "../../src/ffi/terminal.ts";
 import { buildGuard, TerminalGuard } from "../../src/ffi/terminal_guard.ts";
 import { openSlave, Terminal } from "../support/terminal.ts";
-import { childrenOf } from "../support/process_tree.ts";
+import { childrenOf, readProc } from "../support/process_tree.ts";
 
 const SOURCE = await Deno.readTextFile(new URL("../../src/ffi/terminal_guard.ts", import.meta.url));
 
@@ -26,6 +26,8 @@ Deno.test("the guard's machine code is what its listing says", () => {
   const listing = [...SOURCE.split("```nasm\n")[1].split("```")[0].matchAll(/^ \* ?(.*)$/gm)].map(([, line]) => line);
   const { bytes } = assemble(`bits 64\norg 0\n${listing.join("\n")}`);
   const mode = new DataView(new ArrayBuffer(36));
+  const name = new TextEncoder().encode("splitvm-guard");
+  bytes.set(name, bytes.length - 16);
   assertEquals([...buildGuard(mode, mode).subarray(120)], [...bytes]);
 });
 
@@ -35,6 +37,18 @@ Deno.test("a guard that is not needed any more leaves the terminal alone, and no
     guard.dismiss();
     assertEquals(terminalMode(fd), ours);
     assertEquals(childrenOf("self"), []);
+  });
+});
+
+Deno.test("a guard has a name among processes", () => {
+  withGuard((_fd, guard) => {
+    const [pid] = childrenOf("self");
+    const name = () => readProc(`/proc/${pid}/comm`);
+    for (const deadline = performance.now() + 30_000; name() !== "splitvm-guard\n";) {
+      if (performance.now() > deadline) throw new Error(`It is called ${name()}`);
+    }
+    assertEquals(readProc(`/proc/${pid}/cmdline`), "splitvm-guard\0");
+    guard.dismiss();
   });
 });
 
