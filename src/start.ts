@@ -56,12 +56,18 @@ export function likelyProgram(argv: readonly string[]): CommandName {
   return machine >= 0 && /^(type=)?(x-)?remote\b/.test(argv[machine + 1] ?? "") ? "remote" : "vmm";
 }
 
+/** @throws what ends the thread's program, or is in the way of its start. */
 async function runThread(programs: Programs): Promise<void> {
   // Before anything is waited for: a message that finds nobody to listen is lost.
   const message = new Promise<Event>((resolve) => addEventListener("message", resolve, { once: true }));
   const { runWorker } = await programs[threadProgram()]();
   markPhase("program");
-  runWorker((await message as MessageEvent).data);
+  await runWorker((await message as MessageEvent).data);
+}
+
+/** Tells whoever started this thread why it has ended. */
+function postEnd(reason: unknown): void {
+  (globalThis as unknown as Worker).postMessage(reason);
 }
 
 async function runCommand(programs: Programs, argv: readonly string[]): Promise<number> {
@@ -79,6 +85,6 @@ async function runCommand(programs: Programs, argv: readonly string[]): Promise<
  */
 export async function start(programs: Programs): Promise<void> {
   markPhase("runtime");
-  if ("WorkerGlobalScope" in globalThis) await runThread(programs);
+  if ("WorkerGlobalScope" in globalThis) runThread(programs).catch(postEnd);
   else Deno.exit(await runCommand(programs, Deno.args));
 }

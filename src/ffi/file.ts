@@ -97,6 +97,20 @@ export function duplicateFd(fd: number, atLeast = 3): number {
 }
 
 /**
+ * Makes sure that this process may open so many descriptors more.
+ *
+ * @throws {SyscallError} EMFILE when it may not (RLIMIT_NOFILE); ENFILE when the host has no more.
+ */
+export function requireDescriptors(count: number): void {
+  const taken: number[] = createPipe();
+  try {
+    while (taken.length < count) taken.push(duplicateFd(taken[0], 0));
+  } finally {
+    taken.forEach(closeFd);
+  }
+}
+
+/**
  * Makes `number` lead to where `fd` does, close-on-exec. That is one step for every thread of this process: a call that uses the number
  * reaches either the old file or the new one.
  */

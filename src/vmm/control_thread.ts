@@ -33,6 +33,7 @@ export async function runControlThread(machine: Machine, handle: MachineHandle):
   const consoles = new Consoles({ machine, handles: handle.characters, watcher, log, commands: plane.commands });
   markPhase("consoles and monitors");
   printPhases("control thread", log);
+  machine.control.reportStarted();
   await Promise.all([watcher.run(), runTimers(machine), consoles.serve()]);
 }
 

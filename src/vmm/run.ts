@@ -21,16 +21,16 @@ import { traceFirstExit } from "./first_exit.ts";
 import { GuestTime } from "./guest_time.ts";
 import { launch, type LaunchedMachine, type Outside } from "./launch.ts";
 import { Machine } from "./machine.ts";
-import type { MachineHandle } from "./machine_handle.ts";
 import { setFirmwareMtrrs } from "./mtrr.ts";
 import { makeSciLevelTriggered, programChipset } from "./pci/chipset_setup.ts";
 import { cmosContents } from "./platform/cmos_contents.ts";
+import type { Verdict } from "./run_control.ts";
 import type { Cause, StoppedState } from "./run_state.ts";
-import { SELF_ENVIRONMENT, selfCommand, selfModule } from "./self_command.ts";
+import { SELF_ENVIRONMENT, selfCommand } from "./self_command.ts";
 import { placeSmbios } from "./smbios/smbios.ts";
+import { START_PERIOD, Threads } from "./threads.ts";
 import { PowerOnState, setInitialState } from "./vcpu_state.ts";
 import { Vcpu, type VcpuStop } from "./vcpu.ts";
-import type { WorkerMessage } from "./worker.ts";
 
 /**
  * Runs a virtual machine to its end.
@@ -44,7 +44,7 @@ export async function runVmm(config: VmmConfig): Promise<number> {
   try {
     const monitors = await openEndpoints(config.monitors, log);
     try {
-      return runBetween(config, kernel, { characters: characters.handles, monitors: monitors.endpoints });
+      return await runBetween(config, kernel, { characters: characters.handles, monitors: monitors.endpoints });
     } finally {
       monitors.close();
     }
@@ -53,39 +53,14 @@ export async function runVmm(config: VmmConfig): Promise<number> {
   }
 }
 
-function runBetween(config: VmmConfig, kernel: KernelFiles | undefined, outside: Outside): number {
+async function runBetween(config: VmmConfig, kernel: KernelFiles | undefined, outside: Outside): Promise<number> {
   const self = { command: selfCommand(), env: { ...SELF_ENVIRONMENT, ...TRACE_ENVIRONMENT } };
   const threads = new Threads();
   const launched = launch(config, self, outside, () => threads.start(config.cpus));
   try {
-    return new Leader(launched, kernel, threads).run();
+    return await new Leader(launched, kernel, threads).run();
   } finally {
     launched.endDevices();
-  }
-}
-
-/**
- * The other threads. Deno makes an isolate while the caller waits, so they are started while there is something else to wait for.
- */
-class Threads {
-  readonly #workers: [role: WorkerMessage["role"], worker: Worker][] = [];
-
-  /** Starts them, unless they are. They wait for the machine. */
-  start(cpus: number): void {
-    if (this.#workers.length > 0) return;
-    for (let index = 0; index < cpus; index++) {
-      const role = index === 0 ? "control" : "vcpu";
-      this.#workers.push([role, new Worker(selfModule(), { type: "module", name: role })]);
-    }
-    markPhase("threads");
-  }
-
-  /** Has them begin. */
-  begin(handle: MachineHandle): void {
-    this.start(handle.vcpuFds.length);
-    for (const [index, [role, worker]] of this.#workers.entries()) {
-      worker.postMessage({ role, handle, index } satisfies WorkerMessage);
-    }
   }
 }
 
@@ -120,31 +95,32 @@ class Leader {
     markPhase("kernel in RAM");
   }
 
-  run(): number {
+  async run(): Promise<number> {
     const { control, vcpus, ports, memory, lock } = this.#machine;
     const kvm = isTracing ? traceFirstExit(vcpus[0], "vCPU 0") : vcpus[0];
-    const vcpu = new Vcpu({ kvm, ports, memory, lock, attention: control.attention });
+    const heedsSignals = () => this.#threads.areStarting;
+    const vcpu = new Vcpu({ kvm, ports, memory, lock, attention: control.attention, heedsSignals });
     // Before this thread is known by its id: it cannot be kicked yet, and need not be.
     if (this.#machine.config.startPaused) control.requestStop("prelaunch");
     control.register(0, currentThreadId());
     this.#machine.terminal?.guard();
     try {
       acceptKicks();
-      this.#threads.begin(this.#launched.handle);
+      this.#threads.begin(this.#launched.handle, control);
       markPhase("machine handed to threads");
-      return this.#lead(vcpu);
+      return await this.#lead(vcpu);
     } finally {
       this.#machine.terminal?.restore();
     }
   }
 
-  #lead(vcpu: Vcpu): number {
+  async #lead(vcpu: Vcpu): Promise<number> {
     const { control, events } = this.#machine;
     for (;;) {
-      const stop = this.#runGuest(vcpu);
+      const stop = await this.#runGuest(vcpu);
       if (stop === "reset") control.requestReset();
       else if (stop === "shutdown") control.requestExit(0);
-      const status = this.#actAtRest();
+      const status = await this.#actAtRest();
       if (status !== undefined) return status;
       control.restart();
       events.notify();
@@ -156,10 +132,10 @@ class Leader {
    *
    * @returns the exit status when the machine ends; `undefined` when it goes on.
    */
-  #actAtRest(): number | undefined {
-    const { control, config } = this.#machine;
+  async #actAtRest(): Promise<number | undefined> {
+    const { config } = this.#machine;
     for (;;) {
-      const verdict = control.lead();
+      const verdict = await this.#rest();
       switch (verdict.kind) {
         case "exit":
           this.#end(verdict.cause);
@@ -184,14 +160,27 @@ class Leader {
     }
   }
 
+  /** Waits until the other vCPUs are at rest, and there is something to do. */
+  async #rest(): Promise<Verdict> {
+    for (;;) {
+      const verdict = this.#machine.control.lead(this.#threads.areStarting ? START_PERIOD : undefined);
+      if (verdict !== undefined) return verdict;
+      await this.#threads.hear();
+    }
+  }
+
   /** An error leaves only when the other vCPUs are at rest: what follows takes away the devices that they use. */
-  #runGuest(vcpu: Vcpu): VcpuStop {
+  async #runGuest(vcpu: Vcpu): Promise<VcpuStop> {
     const { control } = this.#machine;
     try {
-      return vcpu.run();
+      for (;;) {
+        const stop = vcpu.run();
+        if (stop !== "interruption") return stop;
+        await this.#threads.hear();
+      }
     } catch (error) {
       control.requestExit(1, "host-error");
-      control.lead();
+      await this.#rest();
       this.#end("host-error");
       throw error;
     }

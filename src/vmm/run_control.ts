@@ -31,8 +31,10 @@ const Word = {
   STATE: 6,
   /** Counts calls to the leader, which waits for one while the machine stands still. */
   CALLS: 7,
+  /** How many threads other than the leader's do their work. */
+  STARTED: 8,
   /** Thread ids by vCPU from here on; 0 before a thread has started. */
-  THREADS: 8,
+  THREADS: 9,
 } as const;
 
 const Request = { NONE: 0, RESET: 1, EXIT: 2, FAILURE: 3 } as const;
@@ -101,6 +103,16 @@ export class RunControl {
     return this.#vcpus.map((_, i) => Atomics.load(this.#words, Word.THREADS + i));
   }
 
+  /** The calling thread, which is not the leader's, does its work from now on. If it cannot go on, it {@linkcode fail}s by itself. */
+  reportStarted(): void {
+    Atomics.add(this.#words, Word.STARTED, 1);
+  }
+
+  /** Whether the control thread and those of all vCPUs do their work. */
+  get allStarted(): boolean {
+    return Atomics.load(this.#words, Word.STARTED) === this.#vcpus.length;
+  }
+
   /** Asks for a reset of the machine. An exit that has been asked for wins. A machine that stands still does so afterwards, too. */
   requestReset(cause: Cause = "guest-reset"): void {
     const request = Request.RESET | (CAUSES.indexOf(cause) << CAUSE_SHIFT);
@@ -138,6 +150,12 @@ export class RunControl {
     this.#kickAll();
   }
 
+  /** A vCPU's thread has ended, and counts as one at rest from now on. That is only for a machine that ends. */
+  buryFollower(): void {
+    Atomics.add(this.#words, Word.RESTING, 1);
+    Atomics.notify(this.#words, Word.RESTING);
+  }
+
   /** A follower's rest: returns when the leader starts the machine again. */
   rest(): void {
     const words = this.#words;
@@ -150,20 +168,25 @@ export class RunControl {
   /**
    * The leader's rest: returns when all followers are at rest, and there is something to do. While the machine stands still, that is
    * when somebody asks for it.
+   *
+   * @param patience How long to wait for either, in milliseconds.
+   * @returns `undefined` after that.
    */
-  lead(): Verdict {
+  lead(): Verdict;
+  lead(patience: number | undefined): Verdict | undefined;
+  lead(patience?: number): Verdict | undefined {
     const words = this.#words;
     const followers = this.#vcpus.length - 1;
     for (;;) {
       const resting = Atomics.load(words, Word.RESTING);
       if (resting >= followers) break;
-      Atomics.wait(words, Word.RESTING, resting);
+      if (Atomics.wait(words, Word.RESTING, resting, patience) === "timed-out") return undefined;
     }
     for (;;) {
       const calls = Atomics.load(words, Word.CALLS);
       const verdict = this.#verdict();
       if (verdict !== undefined) return verdict;
-      Atomics.wait(words, Word.CALLS, calls);
+      if (Atomics.wait(words, Word.CALLS, calls, patience) === "timed-out") return undefined;
     }
   }
 

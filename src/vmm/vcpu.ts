@@ -12,6 +12,8 @@ import type { SharedLock } from "./shared_lock.ts";
 export type VcpuStop =
   /** Somebody asked for the vCPU's attention. */
   | "attention"
+  /** A signal took the vCPU out of the guest, and the leader wants to know. */
+  | "interruption"
   /** The guest reset itself by a triple fault, or through KVM. */
   | "reset"
   /** The guest switched itself off through KVM. */
@@ -29,6 +31,8 @@ export interface VcpuOptions {
   readonly lock: SharedLock;
   /** One word of shared memory: while it is not zero, {@linkcode Vcpu.run} returns as soon as it can. */
   readonly attention: Int32Array;
+  /** Asked when a signal took the vCPU out of the guest: whether {@linkcode Vcpu.run} returns. @default {never} */
+  readonly heedsSignals?: () => boolean;
 }
 
 /** One vCPU on the thread that runs it. */
@@ -38,15 +42,17 @@ export class Vcpu {
   readonly #memory: Bus;
   readonly #lock: SharedLock;
   readonly #attention: Int32Array;
+  readonly #heedsSignals: () => boolean;
   readonly #run: DataView<ArrayBuffer>;
   readonly #mmioData: DataView<ArrayBuffer>;
 
-  constructor({ kvm, ports, memory, lock, attention }: VcpuOptions) {
+  constructor({ kvm, ports, memory, lock, attention, heedsSignals = () => false }: VcpuOptions) {
     this.#kvm = kvm;
     this.#ports = ports;
     this.#memory = memory;
     this.#lock = lock;
     this.#attention = attention;
+    this.#heedsSignals = heedsSignals;
     this.#run = kvm.run;
     this.#mmioData = new DataView(kvm.run.buffer, kvm.run.byteOffset + KvmRunOffset.MMIO_DATA, 8);
   }
@@ -60,7 +66,10 @@ export class Vcpu {
   run(): VcpuStop {
     const kvm = this.#kvm;
     while (Atomics.load(this.#attention, 0) === 0) {
-      if (!kvm.enter()) continue;
+      if (!kvm.enter()) {
+        if (this.#heedsSignals()) return "interruption";
+        continue;
+      }
       switch (kvm.exitReason) {
         case KvmExit.IO:
         case KvmExit.MMIO:

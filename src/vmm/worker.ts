@@ -46,6 +46,7 @@ function withoutVcpus(handle: MachineHandle): RunControl {
 function runVcpu({ control, vcpus, ports, memory, lock }: Machine, index: number): never {
   const vcpu = new Vcpu({ kvm: vcpus[index], ports, memory, lock, attention: control.attention });
   control.register(index, currentThreadId());
+  control.reportStarted();
   printPhases(`vCPU ${index}`, log);
   for (;;) {
     const stop = vcpu.run();

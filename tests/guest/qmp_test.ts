@@ -248,7 +248,7 @@ function awaitNoSpace(qmp: QmpClient): void {
 for (
   const { where, by, said } of [
     { where: "", by: [], said: "drive d0: write failed" },
-    { where: ", also when standard error is full, too", by: ["sh", "-c", 'exec "$@" 2>/dev/full', "sh"], said: "" },
+    { where: ", also when standard error is full", by: ["sh", "-c", 'exec "$@" 2>/dev/full', "sh"], said: "" },
   ]
 ) {
   testFullDisk(
