@@ -25,6 +25,9 @@ export function mainModule(moduleUrl: string = import.meta.url): string {
   return executableModule(moduleUrl, 0);
 }
 
+/** Descriptors that Deno takes at most to start a worker. The process does not survive if it does not get them. */
+export const WORKER_DESCRIPTORS = 8;
+
 /**
  * The URL of a module of the executable file.
  *

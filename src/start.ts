@@ -65,8 +65,13 @@ async function runThread(programs: Programs): Promise<void> {
   await runWorker((await message as MessageEvent).data);
 }
 
-/** Tells whoever started this thread why it has ended. */
-function postEnd(reason: unknown): void {
+/**
+ * Tells whoever started this thread why it has ended.
+ *
+ * @throws the reason, which Deno then prints, where nobody listens: a device process's loop is not JavaScript's.
+ */
+function tellEnd(reason: unknown): void {
+  if (threadProgram() === "io") throw reason;
   (globalThis as unknown as Worker).postMessage(reason);
 }
 
@@ -85,6 +90,6 @@ async function runCommand(programs: Programs, argv: readonly string[]): Promise<
  */
 export async function start(programs: Programs): Promise<void> {
   markPhase("runtime");
-  if ("WorkerGlobalScope" in globalThis) runThread(programs).catch(postEnd);
+  if ("WorkerGlobalScope" in globalThis) runThread(programs).catch(tellEnd);
   else Deno.exit(await runCommand(programs, Deno.args));
 }

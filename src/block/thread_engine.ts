@@ -7,10 +7,12 @@ import type { Timer } from "../device/pci_device.ts";
 import type { EventLoop } from "../event_loop.ts";
 import type { Watch } from "../watches.ts";
 import { createEventFd, EDGE_TRIGGERED, Ready } from "../ffi/event.ts";
-import { Errno } from "../ffi/errno.ts";
-import { closeFd } from "../ffi/file.ts";
+import { Errno, SyscallError } from "../ffi/errno.ts";
+import { closeFd, requireDescriptors } from "../ffi/file.ts";
 import { lastingAddress } from "../ffi/memory.ts";
-import { mainModule } from "../main_module.ts";
+import { describeError } from "../error_chain.ts";
+import { log } from "../log.ts";
+import { mainModule, WORKER_DESCRIPTORS } from "../main_module.ts";
 import type { IoEngine, IoRequest } from "./io_engine.ts";
 import { type IoThreadMessage, JOB_SLOTS, JobQueue } from "./io_jobs.ts";
 import { IO_THREAD } from "./io_thread.ts";
@@ -21,7 +23,11 @@ const MOST_THREADS = 4;
 /** How long the first thread may take to start, in nanoseconds. Here it takes 30 ms. */
 const START_DEADLINE = 60e9;
 
-/** Starts a thread that takes part in serving a queue. */
+/**
+ * Starts a thread that takes part in serving a queue.
+ *
+ * @throws {SyscallError} when the host has no room for it.
+ */
 export type StartThread = (message: IoThreadMessage) => void;
 
 /** For tests: how threads start. */
@@ -30,9 +36,12 @@ export interface ThreadEngineOptions {
   readonly startThread?: StartThread;
   /** How long the first thread may take to start, in nanoseconds. */
   readonly startDeadline?: number;
+  /** Takes the line that says why requests fail. @default {standard error} */
+  readonly log?: (line: string) => void;
 }
 
 function startWorker(message: IoThreadMessage): void {
+  requireDescriptors(WORKER_DESCRIPTORS);
   new Worker(mainModule(), { type: "module", name: IO_THREAD }).postMessage(message);
 }
 
@@ -41,6 +50,7 @@ export class ThreadEngine implements IoEngine {
   readonly #queue = new JobQueue();
   readonly #startThread: StartThread;
   readonly #startDeadline: number;
+  readonly #log: (line: string) => void;
   readonly #eventFd = createEventFd();
   readonly #watch: Watch;
   readonly #loop: EventLoop;
@@ -58,6 +68,7 @@ export class ThreadEngine implements IoEngine {
 
   constructor(loop: EventLoop, options: ThreadEngineOptions = {}) {
     const { startThread = startWorker, startDeadline = START_DEADLINE } = options;
+    this.#log = options.log ?? log;
     this.#loop = loop;
     this.#startThread = startThread;
     this.#startDeadline = startDeadline;
@@ -93,9 +104,15 @@ export class ThreadEngine implements IoEngine {
     return true;
   }
 
+  /** Those that are there do the work of one that cannot be started, if there are any. */
   #addThread(): void {
-    if (this.#threads++ === 0) this.#deadline.arm(this.#loop.now() + this.#startDeadline);
-    this.#startThread({ memory: this.#queue.memory, signal: this.#eventFd });
+    try {
+      this.#startThread({ memory: this.#queue.memory, signal: this.#eventFd });
+      if (this.#threads++ === 0) this.#deadline.arm(this.#loop.now() + this.#startDeadline);
+    } catch (error) {
+      if (!(error instanceof SyscallError)) throw error;
+      if (this.#threads === 0) this.#fail(describeError(error));
+    }
   }
 
   #takeResults(): void {
@@ -114,13 +131,22 @@ export class ThreadEngine implements IoEngine {
   }
 
   /**
-   * A thread that cannot start says so only to JavaScript's event loop, which does not run in a device process. Requests fail then; the
-   * queue is closed, so that none is carried out after all.
+   * A thread that cannot start says so only to JavaScript's event loop, which does not run in a device process. Requests fail then.
    */
   #checkStart(): void {
-    if (!this.#broken && this.#queue.started > 0) return;
-    if (!this.#broken) this.#queue.close();
+    if (this.#broken) this.#failRequests();
+    else if (this.#queue.started === 0) this.#fail("it did not begin in time");
+  }
+
+  /** No request is carried out any more, those that have been made included: the queue is closed. They fail in the next turn of the loop. */
+  #fail(why: string): void {
+    this.#log(`Cannot start a thread for disks, which fail from now on: ${why}`);
     this.#broken = true;
+    this.#queue.close();
+    this.#deadline.arm(this.#loop.now());
+  }
+
+  #failRequests(): void {
     const lost = [...this.#inFlight.filter((request) => request !== undefined), ...this.#waiting];
     this.#inFlight.fill(undefined);
     this.#waiting.length = 0;

@@ -10,6 +10,7 @@
 import { describeError } from "../error_chain.ts";
 import { requireDescriptors } from "../ffi/file.ts";
 import { kickRegularly } from "../ffi/thread.ts";
+import { WORKER_DESCRIPTORS } from "../main_module.ts";
 import { markPhase } from "../startup_trace.ts";
 import type { MachineHandle } from "./machine_handle.ts";
 import type { RunControl } from "./run_control.ts";
@@ -18,9 +19,6 @@ import type { WorkerMessage } from "./worker.ts";
 
 /** How often the leader looks after threads that start, in milliseconds: the first time when all usually have. */
 export const START_PERIOD = 250;
-
-/** Descriptors that Deno takes at most to start a worker. It does not survive if it does not get them. */
-const WORKER_DESCRIPTORS = 8;
 
 /** See the module. */
 export class Threads {

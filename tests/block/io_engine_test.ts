@@ -159,21 +159,38 @@ Deno.test("where the kernel has no io_uring, threads take its place, unless it w
   loop.close();
 });
 
-Deno.test("where no thread starts, requests fail, and are never carried out after all", () => {
-  const before = openDescriptors();
-  const loop = new EventLoop();
-  const engine = new ThreadEngine(loop, { startThread: () => {}, startDeadline: 1e6 });
-  const results: number[] = [];
-  const request = { operation: SYNC_DATA, fd: 0, offset: 0, length: 0, done: (result: number) => results.push(result) };
-  for (let i = 0; i < 300; i++) engine.submit(request);
-  while (results.length < 300) loop.turn();
-  engine.submit(request);
-  while (results.length < 301) loop.turn();
-  assertEquals(new Set(results), new Set([-Errno.EIO]));
-  engine.close();
-  loop.close();
-  assertEquals(openDescriptors(), before);
-});
+for (
+  const { what, startThread, why } of [
+    { what: "where no thread starts", startThread: () => {}, why: "it did not begin in time" },
+    {
+      what: "where the host has no room for a thread",
+      startThread: () => {
+        throw new SyscallError("pipe2", Errno.EMFILE);
+      },
+      why: "pipe2: EMFILE",
+    },
+  ]
+) {
+  Deno.test(`${what}, requests fail, are never carried out after all, and a line says why`, () => {
+    const before = openDescriptors();
+    const loop = new EventLoop();
+    const lines: string[] = [];
+    const engine = new ThreadEngine(loop, { startThread, startDeadline: 1e6, log: (line) => lines.push(line) });
+    const results: number[] = [];
+    const done = (result: number) => results.push(result);
+    const request = { operation: SYNC_DATA, fd: 0, offset: 0, length: 0, done };
+    for (let i = 0; i < 300; i++) engine.submit(request);
+    assertEquals(results, [], "completed within submit");
+    while (results.length < 300) loop.turn();
+    engine.submit(request);
+    while (results.length < 301) loop.turn();
+    assertEquals(new Set(results), new Set([-Errno.EIO]));
+    assertEquals(lines, [`Cannot start a thread for disks, which fail from now on: ${why}`]);
+    engine.close();
+    loop.close();
+    assertEquals(openDescriptors(), before);
+  });
+}
 
 Deno.test("threads that are not needed any more take their descriptors with them", async () => {
   useThreads(); // What is done for the first time may open descriptors that stay.

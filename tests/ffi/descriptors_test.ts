@@ -175,3 +175,10 @@ Deno.test("the monotonic clock never goes back", () => {
     last = now;
   }
 });
+
+Deno.test("asking for room for descriptors takes none", () => {
+  withoutLeak(() => {
+    file.requireDescriptors(1);
+    file.requireDescriptors(50);
+  });
+});

@@ -217,3 +217,28 @@ Deno.test("an exit is never lost, at whatever moment of a reset it comes", async
   });
   await ender;
 });
+
+Deno.test("all threads have started when each but the leader's has said so", () => {
+  const { control } = build(2);
+  control.reportStarted();
+  assertEquals(control.allStarted, false);
+  control.reportStarted();
+  assertEquals(control.allStarted, true);
+});
+
+Deno.test("a leader with patience looks up from its rest when nobody wants anything, and when a follower does not come", () => {
+  const still = build().control;
+  still.requestStop("paused");
+  still.enter("paused");
+  assertEquals(still.lead(1), undefined);
+  const alone = build(2).control;
+  alone.requestExit(0);
+  assertEquals(alone.lead(1), undefined);
+});
+
+Deno.test("a machine ends without a follower whose thread has ended", () => {
+  const { control } = build(2);
+  control.fail("no vCPU 1");
+  control.buryFollower();
+  assertEquals(control.lead(), { kind: "failure", message: "no vCPU 1" });
+});

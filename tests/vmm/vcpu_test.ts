@@ -2,7 +2,7 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { KvmExit, KvmRunOffset, KvmSystemEvent } from "../../src/ffi/kvm_abi.ts";
 import { Bus, MappingGeneration } from "../../src/vmm/bus.ts";
 import { SharedLock } from "../../src/vmm/shared_lock.ts";
-import { Vcpu } from "../../src/vmm/vcpu.ts";
+import { Vcpu, type VcpuOptions } from "../../src/vmm/vcpu.ts";
 
 type Step = (run: DataView<ArrayBuffer>) => number | undefined;
 type SeenAccess = [kind: "read" | "write", offset: number, size: number, value?: number];
@@ -65,7 +65,11 @@ const DEVICE_PORT = 0x500;
 const DEVICE_MEMORY = 0x1_2345_6000;
 const VALUE = 0x8899aabb;
 
-function build(steps: Step[], device?: (attention: Int32Array) => void) {
+function build(
+  steps: Step[],
+  device?: (attention: Int32Array) => void,
+  options: Pick<VcpuOptions, "heedsSignals"> = {},
+) {
   const kvm = new FakeKvm(steps);
   const generation = new MappingGeneration();
   const [ports, memory] = [
@@ -90,7 +94,7 @@ function build(steps: Step[], device?: (attention: Int32Array) => void) {
   };
   ports.insert(DEVICE_PORT, 16, registers);
   memory.insert(DEVICE_MEMORY, 16, registers);
-  const vcpu = new Vcpu({ kvm, ports, memory, lock: new SharedLock(lockWord), attention });
+  const vcpu = new Vcpu({ kvm, ports, memory, lock: new SharedLock(lockWord), attention, ...options });
   return { kvm, vcpu, seen, held, lockWord, attention };
 }
 
@@ -235,4 +239,13 @@ Deno.test("an instruction that KVM cannot emulate is shown, where KVM tells it",
   // No instruction has more than 15 bytes.
   const longest = message(internalError(1, 4, Array(40).fill(0x66)))!;
   assert(longest.endsWith(`(${"66".repeat(15)})`), longest);
+});
+
+Deno.test("a vCPU that heeds signals returns when one takes it out of the guest, and goes on when it is run again", () => {
+  const { kvm, attention, vcpu } = build([interrupted, interrupted, shutdown], undefined, {
+    heedsSignals: () => kvm.steps.length > 1,
+  });
+  assertEquals(vcpu.run(), "interruption");
+  assertEquals(vcpu.run(), "reset");
+  assertEquals([kvm.entries, attention[0]], [[false, false, false], 0]);
 });
