@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { acceptKicks, currentThreadId } from "../ffi/thread.ts";
+import { currentThreadId } from "../ffi/thread.ts";
 import { log } from "../log.ts";
 import { openEndpoints } from "../qmp/endpoint.ts";
 import { isTracing, markPhase, TRACE_ENVIRONMENT } from "../startup_trace.ts";
@@ -105,7 +105,6 @@ class Leader {
     control.register(0, currentThreadId());
     this.#machine.terminal?.guard();
     try {
-      acceptKicks();
       this.#threads.begin(this.#launched.handle, control);
       markPhase("machine handed to threads");
       return await this.#lead(vcpu);

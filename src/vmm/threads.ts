@@ -9,7 +9,7 @@
  */
 import { describeError } from "../error_chain.ts";
 import { requireDescriptors } from "../ffi/file.ts";
-import { kickRegularly } from "../ffi/thread.ts";
+import { acceptKicks, kickRegularly } from "../ffi/thread.ts";
 import { WORKER_DESCRIPTORS } from "../main_module.ts";
 import { markPhase } from "../startup_trace.ts";
 import type { MachineHandle } from "./machine_handle.ts";
@@ -19,6 +19,9 @@ import type { WorkerMessage } from "./worker.ts";
 
 /** How often the leader looks after threads that start, in milliseconds: the first time when all usually have. */
 export const START_PERIOD = 250;
+
+/** Descriptors that Deno takes to listen to signals; again, it does not survive without. */
+const SIGNAL_DESCRIPTORS = 2;
 
 /** See the module. */
 export class Threads {
@@ -35,7 +38,7 @@ export class Threads {
   start(cpus: number): void {
     if (this.#workers.length > 0) return;
     try {
-      requireDescriptors(cpus * WORKER_DESCRIPTORS);
+      requireDescriptors(cpus * WORKER_DESCRIPTORS + SIGNAL_DESCRIPTORS);
     } catch (cause) {
       throw new Error("This process may open too few files (ulimit -n) for its threads", { cause });
     }
@@ -55,6 +58,7 @@ export class Threads {
   /** Has them begin. The calling thread is the leader, and looks after them while they {@linkcode areStarting}. */
   begin(handle: MachineHandle, control: RunControl): void {
     this.start(handle.vcpuFds.length);
+    acceptKicks();
     this.#control = control;
     for (const [index, [role, worker]] of this.#workers.entries()) {
       worker.postMessage({ role, handle, index } satisfies WorkerMessage);
