@@ -7,6 +7,7 @@
  * @module
  */
 import { checked, Errno, SyscallError } from "./errno.ts";
+import { createEventFd } from "./event.ts";
 import { cString, retrying, syscalls } from "./syscall.ts";
 
 /** Flags of open(2) (asm-generic/fcntl.h; O_DIRECT and O_DIRECTORY as x86 has them). */
@@ -102,7 +103,7 @@ export function duplicateFd(fd: number, atLeast = 3): number {
  * @throws {SyscallError} EMFILE when it may not (RLIMIT_NOFILE); ENFILE when the host has no more.
  */
 export function requireDescriptors(count: number): void {
-  const taken: number[] = createPipe();
+  const taken = [createEventFd()];
   try {
     while (taken.length < count) taken.push(duplicateFd(taken[0], 0));
   } finally {
