@@ -61,6 +61,7 @@ export const Signal = {
   CONT: 18,
   STOP: 19,
   TSTP: 20,
+  TTIN: 21,
 } as const;
 
 /** How to start a program. */
@@ -195,6 +196,14 @@ function child(pid: number): ChildProcess {
 /** Stops this process until somebody continues it. */
 export function stopSelf(): void {
   checked("kill(SIGSTOP)", syscalls().kill(syscalls().getpid(), Signal.STOP));
+}
+
+/**
+ * Stops this process as the kernel does with one that reads its terminal in the background. One that nobody could continue, because the
+ * shell of its job has gone, goes on (POSIX.1-2017, 2.4.3: orphaned process groups), and gets EIO for its input.
+ */
+export function stopInBackground(): void {
+  checked("kill(SIGTTIN)", syscalls().kill(syscalls().getpid(), Signal.TTIN));
 }
 
 /**

@@ -17,7 +17,7 @@ import { MACHINE_CLOCK_SIZE, MachineClock } from "./machine_clock.ts";
 import { MACHINE_EVENTS_SIZE, MachineEvents } from "./machine_events.ts";
 import { THREAD_SIGNAL_SIZE, ThreadSignal } from "./thread_signal.ts";
 import { Output, Timestamps, TIMESTAMPS_SIZE } from "./console/output.ts";
-import { ConsoleTerminal } from "./console/terminal.ts";
+import { CONSOLE_TERMINAL_SIZE, ConsoleTerminal } from "./console/terminal.ts";
 import { Gsi, LegacyRegion, PciSlot, Port, PortCount } from "./layout.ts";
 import type { VmmConfig } from "./config.ts";
 import type { MachineHandle } from "./machine_handle.ts";
@@ -229,8 +229,8 @@ export class Machine {
     const backend = characterDevices[index]?.backend;
     if (backend?.kind !== "stdio") return undefined;
     if (!serialPorts.includes(index) && !humanMonitors.includes(index)) return undefined;
-    const phase = new Int32Array(this.#records.memory("console-terminal", 4));
-    return new ConsoleTerminal(phase, this.lock, backend.signals);
+    const state = this.#records.memory("console-terminal", CONSOLE_TERMINAL_SIZE);
+    return new ConsoleTerminal(state, this.lock, backend.signals);
   }
 
   #makeHost(): PlatformHost {

@@ -103,7 +103,7 @@ class Leader {
     // Before this thread is known by its id: it cannot be kicked yet, and need not be.
     if (this.#machine.config.startPaused) control.requestStop("prelaunch");
     control.register(0, currentThreadId());
-    this.#machine.terminal?.guard();
+    this.#machine.terminal?.take();
     try {
       this.#threads.begin(this.#launched.handle, control);
       markPhase("machine handed to threads");

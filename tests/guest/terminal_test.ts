@@ -45,6 +45,13 @@ function waitForKeys(terminal: Terminal): void {
   terminal.waitForModes(ALL_MODES, LocalMode.ISIG);
 }
 
+/** Waits until such a machine's control thread listens, too: to its guest's input, and to signals. @param reply What the guest makes of `x`. */
+function waitForControl(terminal: Terminal, reply: string): void {
+  waitForKeys(terminal);
+  terminal.type("x");
+  terminal.waitFor(reply);
+}
+
 testOnKvm(
   "a terminal gives the guest each key as it is typed, and is as before when the machine has ended",
   (stage) => {
@@ -61,7 +68,7 @@ testOnKvm(
 for (const name of ["TERM", "INT", "HUP", "QUIT"] as const) {
   testOnKvm(`a terminal is as before after SIG${name}`, (stage) => {
     onTerminal(stage, idle, (vmm, terminal) => {
-      waitForKeys(terminal);
+      waitForControl(terminal, "ready");
       vmm.signal(Signal[name]);
       assertEquals(vmm.wait(), { code: 0 });
     });
@@ -79,7 +86,7 @@ testOnKvm("a terminal is as before after SIGKILL", (stage) => {
 
 testOnKvm("Ctrl-C on a plain console ends the machine with status 0", (stage) => {
   onTerminal(stage, idle, (vmm, terminal) => {
-    waitForKeys(terminal);
+    waitForControl(terminal, "ready");
     terminal.type(CTRL_C);
     assertEquals(vmm.wait(), { code: 0 });
   });
@@ -87,7 +94,7 @@ testOnKvm("Ctrl-C on a plain console ends the machine with status 0", (stage) =>
 
 testOnKvm("a machine that is suspended leaves the terminal as before, and takes it again", (stage) => {
   onTerminal(stage, echo, (vmm, terminal) => {
-    waitForKeys(terminal);
+    waitForControl(terminal, "x");
     terminal.type("\x1a");
     waitForState(() => vmm.pid, "T");
     assertEquals(terminal.localModes & ALL_MODES, ALL_MODES);
@@ -118,6 +125,50 @@ testOnKvm("a machine that is started in the background stops until it is in the 
     terminal.close();
   }
 });
+
+testOnKvm("a machine in the background of a shell that has gone goes on", (stage) => {
+  const terminal = new Terminal();
+  const path = `${stage.directory}/monitor`;
+  try {
+    // The subshell that starts the machine ends at once; what is left of its process group is an orphan, which nobody could continue.
+    const shell = `exec setsid --ctty sh -c 'set -m; ("$@" <&3 3<&- &) 3<&0; read line' sh "$@" <"$0" >"$0" 2>&1`;
+    const options = ["-monitor", `unix:${path},server=on,wait=off`];
+    const program = startGuest(stage, echo, { by: ["sh", "-c", shell, terminal.path], options });
+    terminal.waitFor("#");
+    const client = connectTo(path);
+    waitForText(client, "(splitvm) ");
+    writeFd(client, new TextEncoder().encode("quit\r"));
+    waitForText(client, "quit\r\n");
+    closeFd(client);
+    assertEquals(terminal.localModes & ALL_MODES, ALL_MODES);
+    terminal.type("\n");
+    assertEquals(program.wait(), { code: 0 });
+  } finally {
+    terminal.close();
+  }
+});
+
+testOnKvm("keys are the guest's before it does anything", (stage) => {
+  onTerminal(stage, echo, (vmm, terminal) => {
+    terminal.waitFor("#");
+    assertEquals(terminal.localModes & ALL_MODES, 0);
+    terminal.type(`hello${CTRL_C}`);
+    terminal.waitFor(`hello${CTRL_C}`);
+    terminal.type(EOT);
+    assertEquals(vmm.wait(), { code: 0 });
+  }, { serial: SHARED });
+});
+
+for (const name of ["TERM", "INT", "HUP", "KILL"] as const) {
+  testOnKvm(`a terminal is as before after a SIG${name} that comes as soon as it is changed`, (stage) => {
+    onTerminal(stage, idle, (vmm, terminal) => {
+      waitForKeys(terminal);
+      vmm.signal(Signal[name]);
+      vmm.wait();
+      terminal.waitForModes(ALL_MODES, ALL_MODES);
+    });
+  });
+}
 
 testOnKvm("on a shared console, Ctrl-C is the guest's", (stage) => {
   onTerminal(stage, echo, (vmm, terminal) => {
