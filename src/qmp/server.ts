@@ -3,12 +3,8 @@
  *
  * @module
  */
-import type { Watch } from "../watches.ts";
-import { errorChain } from "../error_chain.ts";
-import { SyscallError } from "../ffi/errno.ts";
-import { Ready } from "../ffi/event.ts";
-import { acceptClient } from "../ffi/unix_socket.ts";
 import { type ByteStream, socketStream, standardStream } from "./byte_stream.ts";
+import { ClientListener } from "./client_listener.ts";
 import { type Commands, query } from "./commands.ts";
 import type { Watcher } from "./connection.ts";
 import type { QmpEndpoint } from "./endpoint.ts";
@@ -65,15 +61,16 @@ class Place {
   session: QmpSession | undefined;
   readonly #endpoint: QmpEndpoint;
   readonly #options: QmpServerOptions;
-  #watch: Watch | undefined;
+  readonly #listener: ClientListener | undefined;
   #closed = false;
 
   constructor(endpoint: QmpEndpoint, options: QmpServerOptions) {
     this.#endpoint = endpoint;
     this.#options = options;
-    const { connected } = endpoint;
+    const { connected, listener: socket } = endpoint;
+    if (socket !== undefined) this.#listener = this.#makeListener(socket);
     if (connected !== undefined) this.#serve(connected === "stdio" ? standardStream() : socketStream(connected));
-    else this.#listen();
+    else this.#listener?.listen();
   }
 
   /** An entry of `query-chardev` (ChardevInfo, qapi/char.json). */
@@ -88,29 +85,13 @@ class Place {
 
   close(): void {
     this.#closed = true;
-    this.#watch?.cancel();
+    this.#listener?.close();
     this.session?.close();
   }
 
-  #listen(): void {
-    const { listener } = this.#endpoint;
-    if (listener === undefined || this.#closed) return;
-    this.#watch = this.#options.watcher.watch(listener, Ready.IN, () => this.#accept(listener));
-  }
-
-  #accept(listener: number): void {
-    if (this.session !== undefined) return;
-    try {
-      const client = acceptClient(listener);
-      if (client === undefined) return;
-      this.#watch?.cancel();
-      this.#serve(socketStream(client));
-    } catch (error) {
-      if (!(error instanceof SyscallError)) throw error;
-      // A client that waits would be ready for ever.
-      this.#watch?.cancel();
-      this.#log(`takes no clients any more: ${errorChain(error)}`);
-    }
+  #makeListener(socket: number): ClientListener {
+    const onClient = (fd: number) => this.#serve(socketStream(fd));
+    return new ClientListener({ socket, watcher: this.#options.watcher, onClient, log: (what) => this.#log(what) });
   }
 
   #serve(stream: ByteStream): void {
@@ -124,7 +105,7 @@ class Place {
   #ended(why: string | undefined): void {
     this.session = undefined;
     if (why !== undefined) this.#log(`a client was cut off: ${why}`);
-    this.#listen();
+    if (!this.#closed) this.#listener?.listen();
   }
 
   #log(what: string): void {

@@ -3,13 +3,9 @@
  *
  * @module
  */
-import { errorChain } from "../../error_chain.ts";
-import { SyscallError } from "../../ffi/errno.ts";
-import { Ready } from "../../ffi/event.ts";
 import { closeFd, openFile, OpenFlags, redirectFd } from "../../ffi/file.ts";
-import { acceptClient } from "../../ffi/unix_socket.ts";
+import { ClientListener } from "../../qmp/client_listener.ts";
 import type { Watcher } from "../../qmp/connection.ts";
-import type { Watch } from "../../watches.ts";
 import type { InputReceiver } from "./input.ts";
 import { InputPump } from "./input_pump.ts";
 
@@ -34,12 +30,14 @@ export class SocketClients {
   readonly #options: SocketClientsOptions;
   readonly #nowhere = openFile("/dev/null", OpenFlags.O_WRONLY);
   #client: { readonly fd: number; readonly pump: InputPump } | undefined;
-  #listening: Watch | undefined;
+  readonly #listener: ClientListener | undefined;
 
   constructor(options: SocketClientsOptions) {
-    this.#options = options;
-    if (options.client !== undefined) this.#serve(options.client);
-    else this.#listen();
+    const { listener: socket, client, watcher, log } = this.#options = options;
+    const onClient = (fd: number) => this.#take(fd);
+    this.#listener = socket === undefined ? undefined : new ClientListener({ socket, watcher, onClient, log });
+    if (client !== undefined) this.#serve(client);
+    else this.#listener?.listen();
   }
 
   /** Whether a client is there. */
@@ -61,28 +59,12 @@ export class SocketClients {
     pump.close();
     redirectFd(this.#nowhere, this.#options.output);
     closeFd(fd);
-    this.#listen();
+    this.#listener?.listen();
   }
 
-  #listen(): void {
-    const { listener, watcher } = this.#options;
-    if (listener !== undefined) this.#listening = watcher.watch(listener, Ready.IN, () => this.#accept(listener));
-  }
-
-  #accept(listener: number): void {
-    if (this.#client !== undefined) return;
-    try {
-      const fd = acceptClient(listener);
-      if (fd === undefined) return;
-      this.#listening?.cancel();
-      redirectFd(fd, this.#options.output);
-      this.#serve(fd);
-    } catch (error) {
-      if (!(error instanceof SyscallError)) throw error;
-      // A client that waits would be ready for ever.
-      this.#listening?.cancel();
-      this.#options.log(`takes no clients any more: ${errorChain(error)}`);
-    }
+  #take(fd: number): void {
+    redirectFd(fd, this.#options.output);
+    this.#serve(fd);
   }
 
   #serve(fd: number): void {
