@@ -25,7 +25,7 @@ import { MemoryMap, SEGMENT_COUNT } from "./memory_map.ts";
 import { ConfigPorts, ConfigPortsState } from "./pci/config_ports.ts";
 import { createEcam } from "./pci/ecam.ts";
 import { HostBridge, HostBridgeState } from "./pci/host_bridge.ts";
-import { IntxRouter, IntxRouterState, type IntxRoutingChange } from "./pci/intx_router.ts";
+import { IntxRouter, IntxRouterState, type IntxRoutingChange, type PirqSource } from "./pci/intx_router.ts";
 import type { GsiRoute } from "./pci/intx_routing.ts";
 import { LpcBridge, LpcState } from "./pci/lpc.ts";
 import { PciBus } from "./pci/pci_bus.ts";
@@ -151,6 +151,11 @@ export class Machine {
   /** What the machine was asked to be. */
   get config(): VmmConfig {
     return this.#handle.config;
+  }
+
+  /** Where interrupt pins lead. */
+  get pirqs(): PirqSource {
+    return this.#lpc;
   }
 
   /**

@@ -22,7 +22,7 @@ import { GuestTime } from "./guest_time.ts";
 import { launch, type LaunchedMachine, type Outside } from "./launch.ts";
 import { Machine } from "./machine.ts";
 import { setFirmwareMtrrs } from "./mtrr.ts";
-import { makeSciLevelTriggered, programChipset } from "./pci/chipset_setup.ts";
+import { makeLevelTriggered, programChipset, routeInterrupts } from "./pci/chipset_setup.ts";
 import { cmosContents } from "./platform/cmos_contents.ts";
 import type { Verdict } from "./run_control.ts";
 import type { Cause, StoppedState } from "./run_state.ts";
@@ -234,7 +234,8 @@ class Leader {
     const { config, ram, pci, vm, vcpus } = this.#machine;
     if (this.#kernel === undefined) return;
     this.#machine.syncMemoryAfter(() => programChipset(pci));
-    makeSciLevelTriggered(vm);
+    routeInterrupts(pci, this.#machine.pirqs);
+    makeLevelTriggered(vm);
     for (const vcpu of vcpus) setFirmwareMtrrs(vcpu, this.#launched.physicalAddressBits);
     const tables = [...this.#acpi.regions, ...placeSmbios(this.#launched.smbios)];
     for (const { gpa, bytes } of tables) ram.memory.write(gpa, bytes);

@@ -13,9 +13,9 @@ const WAYS = [
 ] as const;
 const CF9 = 0;
 
-/** Chipset, serial port and kernel image as they are at power-on: line control 0, PIRQs not routed, nothing written yet. */
+/** Serial port, chipset and kernel image as they are when a kernel starts: line control 0, PIRQs as firmware leaves them, nothing written yet. */
 function fresh(boot: number, bar = "none"): string {
-  return `boot ${boot}: lcr 00 image 0 pirq 80808080 bar ${bar}\r\n`;
+  return `boot ${boot}: lcr 00 image 0 pirq 0b0b0a0a bar ${bar}\r\n`;
 }
 
 for (const [way, number] of WAYS) {
