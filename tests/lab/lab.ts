@@ -43,14 +43,6 @@ const BOOT_PATIENCE = 180;
 const SILENCE = 90;
 
 /**
- * The lab itself came to an end, or to a stop: QEMU's TCG now and then has a processor wait for ever for an interrupt that has long been
- * due. That is nobody's fault that a scenario could find, so that {@linkcode scenario} tries once more.
- */
-export class LabFailure extends Error {
-  override readonly name = "LabFailure";
-}
-
-/**
  * A lab that runs one command after another. It boots when the first one comes, and anew after one with which it has died.
  */
 export class Lab {
@@ -72,7 +64,7 @@ export class Lab {
    * Runs a command. What it prints goes to `lab.log` in its folder.
    *
    * @returns the command's exit status.
-   * @throws {LabFailure} with the last lines of the lab's kernel. The lab is off then.
+   * @throws {Error} when the lab itself ended or fell silent, with the last lines of its kernel. It is off then.
    */
   async run({ name, script, timeout }: LabCommand): Promise<number> {
     await Deno.writeTextFile(join(RUNS, name, "command"), `cd '${ROOT}'\n${ENVIRONMENT}\n${script}`);
@@ -83,7 +75,7 @@ export class Lab {
     } catch (cause) {
       await this.stop();
       const lines = `its kernel's last lines, from ${this.log}:\n${await this.#end()}`;
-      throw new LabFailure(`The lab failed in ${name}; ${lines}`, { cause });
+      throw new Error(`The lab failed in ${name}; ${lines}`, { cause });
     }
   }
 

@@ -7,7 +7,7 @@ import { assertEquals } from "@std/assert";
 import { basename } from "@std/path";
 import { unexpectedComplaints } from "./complaints.ts";
 import { type GuestResult, type GuestRun, runGuest, type StepResult } from "./guest.ts";
-import { Lab, LabFailure, type LabOptions } from "./lab.ts";
+import { Lab, type LabOptions } from "./lab.ts";
 import { prepareParts } from "./parts.ts";
 
 let lab: Lab | undefined;
@@ -22,25 +22,13 @@ async function ownLab(options: Omit<LabOptions, "name">): Promise<Lab> {
 /** What a scenario does. */
 type ScenarioBody = (test: Deno.TestContext, lab: Lab) => Promise<void>;
 
-/**
- * Registers a test that has the lab of its file. The lab outlives it, with its process and its pipes. Where the lab itself fails, the
- * test begins once more, in a new one.
- */
+/** Registers a test that has the lab of its file. The lab outlives it, with its process and its pipes. */
 export function scenario(name: string, body: ScenarioBody, options: Omit<LabOptions, "name"> = {}): void {
   Deno.test({
     name: `lab: ${name}`,
     sanitizeOps: false,
     sanitizeResources: false,
-    async fn(test) {
-      const lab = await ownLab(options);
-      try {
-        await body(test, lab);
-      } catch (error) {
-        if (!(error instanceof LabFailure)) throw error;
-        await test.step("the lab failed, and a new one does it once more", () => console.warn(error.message));
-        await body(test, lab);
-      }
-    },
+    fn: async (test) => await body(test, await ownLab(options)),
   });
 }
 
