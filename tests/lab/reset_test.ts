@@ -48,8 +48,8 @@ scenario("every way in which Linux resets a machine comes back to user space, wi
 const SCSI_RESETS = { device: "a device", bus: "the bus", host: "the controller" };
 
 /**
- * The kernel resets on one vCPU and takes the disk's interrupts on the other: on a single one, Linux 6.1 often spins on a lock with
- * interrupts off, for ever, when both come together.
+ * The kernel resets on one vCPU and takes the disk's interrupts on the other. With a single one, it now and then spins on a lock with
+ * interrupts off, for ever, after a reset of the device under load; whose fault that is has not been found yet.
  */
 function scsiReset(what: string): string {
   return `
