@@ -107,30 +107,3 @@ dd if=/dev/sda bs=64k | cmp - /dev/sda`,
     assertEquals([result.status, result.stderr], [0, ""], logs);
   });
 });
-
-scenario(
-  "a guest without ACPI finds its interrupts routed, and resets by the keyboard controller",
-  async (test, lab) => {
-    const result = await runGuest(lab, {
-      name: "no-acpi",
-      append: "acpi=off",
-      options: ["-no-reboot"],
-      disk: (path) => Deno.writeFile(path, noise(MIB)),
-      steps: {
-        "there is no ACPI": "[ ! -e /sys/firmware/acpi/tables ]",
-        "the disk interrupts where Interrupt Line says": `
-irq=$(sed -n 's/^ *\\([0-9]*\\):.*sym53c8xx.*/\\1/p' /proc/interrupts)
-[ "$irq" = 10 ] || [ "$irq" = 11 ]
-dd if=/dev/sda bs=64k | cmp - /dev/sda`,
-        "the guest reboots": "reboot -f",
-      },
-    });
-    const logs = `logs: ${result.folder}`;
-    for (const step of result.steps.slice(0, 2)) {
-      await test.step(step.name, () => assertEquals(step.status, 0, `${step.output}\n${logs}`));
-    }
-    await test.step("the VMM ends with status 0, without a message", () => {
-      assertEquals([result.steps.length, result.status, result.stderr], [3, 0, ""], logs);
-    });
-  },
-);
