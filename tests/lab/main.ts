@@ -1,5 +1,6 @@
 /**
- * `deno task lab COMMAND` runs a shell command in the lab, and ends with its exit status. Without a command it opens a shell.
+ * `deno task lab COMMAND` runs a shell command in the lab, and ends with its exit status. Several words are a program and its
+ * arguments. Without a command it opens a shell.
  *
  * @module
  */
@@ -26,7 +27,13 @@ async function runCommand(command: string): Promise<number> {
   }
 }
 
+/** What the shell is to run. */
+function commandOf(words: readonly string[]): string {
+  if (words.length === 1) return words[0];
+  return words.map((word) => `'${word.replaceAll("'", "'\\''")}'`).join(" ");
+}
+
 if (import.meta.main) {
   const words = Deno.args[0] === "--" ? Deno.args.slice(1) : Deno.args;
-  Deno.exit(words.length === 0 ? await runShell(await prepareParts()) : await runCommand(words.join(" ")));
+  Deno.exit(words.length === 0 ? await runShell(await prepareParts()) : await runCommand(commandOf(words)));
 }

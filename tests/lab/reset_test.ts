@@ -48,8 +48,9 @@ scenario("every way in which Linux resets a machine comes back to user space, wi
 const SCSI_RESETS = { device: "a device", bus: "the bus", host: "the controller" };
 
 /**
- * The kernel resets on one vCPU and takes the disk's interrupts on the other. With a single one, it now and then spins on a lock with
- * interrupts off, for ever, after a reset of the device under load; whose fault that is has not been found yet.
+ * The kernel resets on one vCPU and takes the disk's interrupts on the other. With a single one it often spins for ever. By its source,
+ * Linux 6.1 then ends a command within the driver's interrupt handler, which holds the host's lock (`nr_ctx == 1` in
+ * `blk_mq_complete_request_remote`), and while a reset is under way wants that lock again (`scsi_dec_host_busy`).
  */
 function scsiReset(what: string): string {
   return `
