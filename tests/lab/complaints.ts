@@ -13,6 +13,9 @@ const EXPECTED = [
   /hrtimer: interrupt took \d+ ns/,
   /clocksource: timekeeping watchdog on CPU\d+: Marking clocksource 'tsc' as unstable because the skew is too large/,
   /clocksource: +'(tsc|kvm-clock)' (cs_nsec|wd_nsec|\(not 'tsc'\) is current)/,
+  /clocksource: Checking clocksource tsc synchronization from CPU \d+ to CPUs/,
+  /TSC found unstable after boot/,
+  /sched: RT throttling activated/,
   // How Debian configures its kernel.
   /device-mapper: core: CONFIG_IMA_DISABLE_HTABLE is disabled/,
   /sym0: No NVRAM, ID 7, Fast-40, LVD, parity checking/,
