@@ -8,7 +8,7 @@ import { GuestConsole } from "./guest_console.ts";
 import { buildGuestInitramfs } from "./guest_initramfs.ts";
 import { type Halves, machineCommand } from "./halves.ts";
 import { makeKernelDisk } from "./kernel_disk.ts";
-import { type Lab, runFolder } from "./lab.ts";
+import { keepFolder, type Lab, LabFailure, runFolder } from "./lab.ts";
 
 /** What a guest is to do, and on what machine. */
 export interface GuestRun {
@@ -44,6 +44,12 @@ export interface GuestRun {
   readonly timeout?: number;
 }
 
+/** Default of {@linkcode GuestRun.timeout}. */
+const PATIENCE = 400;
+
+/** What timeout(1) ends with when it has killed its command. */
+const KILLED = 124;
+
 /** The LSI controller and its disks. */
 export const DISK_MODULES = ["sym53c8xx", "sd_mod"];
 /** Where the disk's image is inside the lab. */
@@ -77,9 +83,45 @@ export interface GuestResult {
   readonly folder: string;
 }
 
-/** Runs a guest in the lab, with the executable that `deno task compile` has written: it starts much faster there than the source. */
+/**
+ * How often a guest may be tried. QEMU's TCG now and then loses an interrupt from one vCPU to another: stock QEMU's guests with several vCPUs
+ * stop in the lab as splitvm's do, and so has the lab's own kernel.
+ */
+const ATTEMPTS = 3;
+
+/**
+ * Runs a guest in the lab, with the executable that `deno task compile` has written: it starts much faster there than the source.
+ *
+ * It runs again, in a lab that has just booted, when the lab itself fails, or when it has several vCPUs and does not come to its end. Standard
+ * error says so then. What a guest has come to its end with is never tried again.
+ */
 export async function runGuest(lab: Lab, run: GuestRun): Promise<GuestResult> {
-  const { name, disk, dialogue, timeout = 400 } = run;
+  for (let attempt = 1; attempt < ATTEMPTS; attempt++) {
+    const result = await tryGuest(lab, run).catch(exceptLabFailure);
+    if (result !== undefined && (!hasSeveralCpus(run) || cameToItsEnd(result))) return result;
+    const kept = await keepFolder(run.name, attempt);
+    console.error(`lab: ${run.name} stopped on the way, see ${kept}; it runs again`);
+    await lab.stop();
+  }
+  return await tryGuest(lab, run);
+}
+
+function exceptLabFailure(error: unknown): undefined {
+  if (!(error instanceof LabFailure)) throw error;
+  console.error(error.message);
+}
+
+function hasSeveralCpus({ options = [] }: GuestRun): boolean {
+  return options.includes("-smp");
+}
+
+/** Whether it was not killed, and did not begin anew by itself. */
+function cameToItsEnd({ run, status, steps }: GuestResult): boolean {
+  return status !== KILLED && steps.length <= Object.keys(run.steps).length;
+}
+
+async function tryGuest(lab: Lab, run: GuestRun): Promise<GuestResult> {
+  const { name, disk, dialogue, timeout = PATIENCE } = run;
   const folder = await runFolder(name);
   await Deno.writeFile(join(folder, "initrd"), await buildGuestInitramfs(lab.parts, run));
   await disk?.(join(folder, "disk"));
@@ -130,7 +172,7 @@ export const TYPING = "tail ---disable-inotify -f -c +1 -s 0.2 /lab/input";
 
 /** What the lab does for a guest. The image is in RAM while the guest uses it: writes to files of the host are slow there. */
 function labScript(lab: Lab, run: GuestRun): string {
-  const { format = "raw", dialogue, timeout = 400, halves = "splitvm", firmware = false, options = [] } = run;
+  const { format = "raw", dialogue, timeout = PATIENCE, halves = "splitvm", firmware = false, options = [] } = run;
   const hasDisk = firmware || run.disk !== undefined;
   const direct = {
     kernel: lab.parts[run.kernel ?? "generic"][run.image ?? "vmlinux"],

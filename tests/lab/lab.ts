@@ -37,6 +37,9 @@ export interface LabOptions {
   readonly memory?: number;
 }
 
+/** The lab itself has failed, not what ran in it. */
+export class LabFailure extends Error {}
+
 /** Seconds in which the lab boots, on a very busy machine. */
 const BOOT_PATIENCE = 180;
 /** The lab says every ten seconds that it is alive. After so many seconds without a word it is not. */
@@ -64,7 +67,7 @@ export class Lab {
    * Runs a command. What it prints goes to `lab.log` in its folder.
    *
    * @returns the command's exit status.
-   * @throws {Error} when the lab itself ended or fell silent, with the last lines of its kernel. It is off then.
+   * @throws {LabFailure} when the lab itself ended or fell silent, with the last lines of its kernel. It is off then.
    */
   async run({ name, script, timeout }: LabCommand): Promise<number> {
     await Deno.writeTextFile(join(RUNS, name, "command"), `cd '${ROOT}'\n${ENVIRONMENT}\n${script}`);
@@ -75,7 +78,7 @@ export class Lab {
     } catch (cause) {
       await this.stop();
       const lines = `its kernel's last lines, from ${this.log}:\n${await this.#end()}`;
-      throw new Error(`The lab failed in ${name}; ${lines}`, { cause });
+      throw new LabFailure(`The lab failed in ${name}; ${lines}`, { cause });
     }
   }
 
@@ -127,6 +130,14 @@ function terminalSettings(): string[] {
   if (!Deno.stdin.isTerminal()) return [kind];
   const { columns, rows } = Deno.consoleSize();
   return [kind, `stty rows ${rows} cols ${columns}`];
+}
+
+/** Keeps what an attempt at a run has left, for people to look at. @returns where. */
+export async function keepFolder(name: string, attempt: number): Promise<string> {
+  const kept = join(RUNS, `${name}.${attempt}`);
+  await Deno.remove(kept, { recursive: true }).catch(() => {});
+  await Deno.rename(join(RUNS, name), kept);
+  return kept;
 }
 
 /** A new, empty folder for one run. */
