@@ -97,11 +97,12 @@ export class Program {
     return before;
   }
 
-  /** Waits until standard error has `text`. */
-  waitForError(text: string): void {
-    const there = () => this.#errors.text.includes(text);
-    this.#stage.runUntil(() => there() || !this.#errors.open, `${this.name} to report ${quote(text)}`);
-    if (!there()) throw new Error(`${this.name} ended without reporting ${quote(text)}`);
+  /** Waits until standard error has a text. */
+  waitForError(text: string | RegExp): void {
+    const what = typeof text === "string" ? quote(text) : `${text}`;
+    const there = () => this.#errors.text.search(typeof text === "string" ? RegExp.escape(text) : text) >= 0;
+    this.#stage.runUntil(() => there() || !this.#errors.open, `${this.name} to report ${what}`);
+    if (!there()) throw new Error(`${this.name} ended without reporting ${what}`);
   }
 
   /** Writes to its standard input. */
