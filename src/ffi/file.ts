@@ -168,6 +168,13 @@ export function fileStatus(fd: number): FileStatus {
   };
 }
 
+/** The type of the file system that an open file is on (linux/magic.h). */
+export function fileSystemType(fd: number): number {
+  const statfs = new DataView(new ArrayBuffer(120)); // struct statfs, asm-generic/statfs.h: f_type @0
+  checked(`fstatfs(${fd})`, syscalls().fstatfs(fd, statfs));
+  return Number(statfs.getBigInt64(0, true));
+}
+
 /** Reads once. @returns bytes read; 0 at the end; `-1` when a non-blocking descriptor has nothing. */
 export function readFd(fd: number, into: Uint8Array<ArrayBuffer>): number {
   return orWouldBlock(

@@ -18,8 +18,19 @@ const MAP_NORESERVE = 0x4000;
 const MFD_CLOEXEC = 0x1;
 const MFD_ALLOW_SEALING = 0x2;
 const F_ADD_SEALS = 1033;
-const F_SEAL_SHRINK = 0x2;
-const F_SEAL_GROW = 0x4;
+const F_GET_SEALS = 1034;
+
+/** What can be ruled out for a memory file, for good (fcntl(2), "File sealing"). */
+export const Seal = {
+  /** Further seals. */
+  SEAL: 0x1,
+  /** A smaller size: whoever maps the file can rely on every page. */
+  SHRINK: 0x2,
+  /** A larger size. */
+  GROW: 0x4,
+  /** Writing, but through mappings that are there already (Linux 5.1). */
+  FUTURE_WRITE: 0x10,
+} as const;
 
 const PAGE_SIZE = 4096;
 
@@ -94,12 +105,26 @@ export function createMemoryFile(name: string, size: number, seal = true): numbe
   const fd = checked(call, syscalls().memfd_create(cString(name), MFD_CLOEXEC | MFD_ALLOW_SEALING));
   try {
     truncateFile(fd, size);
-    if (seal) checked("fcntl(F_ADD_SEALS)", syscalls().fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW));
+    if (seal) addSeals(fd, Seal.SHRINK | Seal.GROW);
   } catch (error) {
     closeFd(fd);
     throw error;
   }
   return fd;
+}
+
+/** Adds {@linkcode Seal} bits to a memory file. */
+export function addSeals(fd: number, seals: number): void {
+  checked("fcntl(F_ADD_SEALS)", syscalls().fcntl(fd, F_ADD_SEALS, seals));
+}
+
+/**
+ * The {@linkcode Seal} bits of a memory file.
+ *
+ * @throws {SyscallError} when the descriptor is not one of a file in memory.
+ */
+export function sealsOf(fd: number): number {
+  return checked("fcntl(F_GET_SEALS)", syscalls().fcntl(fd, F_GET_SEALS, 0));
 }
 
 /** The address of a buffer's first byte, for structures that hold pointers. Slow (about 0.6 µs): cache it with the buffer. */

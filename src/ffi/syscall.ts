@@ -54,6 +54,10 @@ const SYSCALLS = {
   connect: { number: 42, parameters: ["i32", "buffer", "u32"], result: "i32" },
   // off_t lseek(int fd, off_t offset, int whence)
   lseek: { number: 8, parameters: ["i32", "i64", "i32"], result: "i64" },
+  // ssize_t sendto(int sockfd, const void *buf, size_t len, int flags, const struct sockaddr *addr, socklen_t addrlen)
+  sendto: { number: 44, parameters: ["i32", "buffer", "u32", "i32", "pointer", "u32"], result: "i32" },
+  // ssize_t recvfrom(int sockfd, void *buf, size_t len, int flags, struct sockaddr *addr, socklen_t *addrlen)
+  recvfrom: { number: 45, parameters: ["i32", "buffer", "u32", "i32", "pointer", "pointer"], result: "i32" },
   // ssize_t sendmsg(int sockfd, const struct msghdr *msg, int flags)
   sendmsg: { number: 46, parameters: ["i32", "buffer", "i32"], result: "i32" },
   // ssize_t recvmsg(int sockfd, struct msghdr *msg, int flags)
@@ -82,12 +86,18 @@ const SYSCALLS = {
   ftruncate: { number: 77, parameters: ["i32", "i64"], result: "i32" },
   // int prctl(int option, unsigned long arg2, unsigned long arg3, unsigned long arg4, unsigned long arg5)
   prctl: { number: 157, parameters: ["i32", "u32", "u32", "u32", "u32"], result: "i32" },
+  // int futex(uint32_t *uaddr, int op, uint32_t val): what FUTEX_WAKE takes
+  futex_wake: { number: 202, parameters: ["usize", "i32", "i32"], result: "i32" },
+  // int futex(uint32_t *uaddr, int op, uint32_t val, const struct timespec *timeout): what FUTEX_WAIT takes
+  futex_wait: { number: 202, parameters: ["usize", "i32", "i32", "buffer"], result: "i32" },
   // pid_t gettid(void)
   gettid: { number: 186, parameters: [], result: "i32" },
   // int tgkill(pid_t tgid, pid_t tid, int sig)
   tgkill: { number: 234, parameters: ["i32", "i32", "i32"], result: "i32" },
   // int epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
   epoll_ctl: { number: 233, parameters: ["i32", "i32", "i32", "buffer"], result: "i32" },
+  // int fstatfs(int fd, struct statfs *buf)
+  fstatfs: { number: 138, parameters: ["i32", "buffer"], result: "i32" },
   // ssize_t getdents64(int fd, void *dirp, size_t count)
   getdents64: { number: 217, parameters: ["i32", "buffer", "u32"], result: "i32" },
   // int waitid(idtype_t idtype, id_t id, siginfo_t *infop, int options, struct rusage *rusage)

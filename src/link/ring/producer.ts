@@ -1,0 +1,277 @@
+/**
+ * The VMM's side of one lane: a vCPU thread's accesses to a device in another process.
+ *
+ * Stores are posted: the vCPU goes on at once. Loads wait. PCI wants of both that those of one vCPU arrive in order (PCI 3.0, appendix E,
+ * and 3.2.5: a read pushes the posted writes before it ahead); a processor with several cores also carries out accesses to devices in the
+ * order in which its programs make them depend on each other, by a lock for example. So each request takes a number out of one
+ * sequence for all lanes, and the consumer keeps to it.
+ *
+ * The peer can write to the shared memory at any time. Of what it writes, a producer believes only a tail that lies between the last one
+ * and what has been published, and the bits of a value that the load asked for.
+ *
+ * @module
+ */
+import { LinkError } from "../link_error.ts";
+import {
+  type AccessSize,
+  checkGeometry,
+  Header,
+  Lane,
+  laneAt,
+  RequestKind,
+  type RingGeometry,
+  type RingMemory,
+  Slot,
+} from "./layout.ts";
+import type { ProducerHost } from "./producer_host.ts";
+import { RequestAge } from "./request_age.ts";
+import type { ShadowReader } from "./shadow.ts";
+import type { StepHook } from "./steps.ts";
+import { Spinner, type SpinOptions } from "./waiting.ts";
+
+/** What a {@linkcode RingProducer} needs. */
+export interface RingProducerOptions {
+  readonly memory: RingMemory;
+  readonly geometry: RingGeometry;
+  /** Which lane; no other producer has it. */
+  readonly lane: number;
+  readonly host: ProducerHost;
+  /** How long the peer may take for one access, in nanoseconds. */
+  readonly deadline: number;
+  /** What serves loads that need not go to the device. */
+  readonly shadow?: ShadowReader;
+  readonly spin?: SpinOptions;
+  /** For tests: what happens at the steps of the protocol. */
+  readonly hook?: StepHook;
+}
+
+/** For so many looks the clock is not read: where both sides run, an answer comes within that time. */
+const EAGER_LOOKS = 64;
+
+/** How long a sleep lasts before it is looked whether the peer is still there, in nanoseconds. */
+const NAP = 10e6;
+
+/** Of so many stores the age of one is watched: reading the clock and the tail takes as long as a store itself. */
+const WATCH_INTERVAL = 8;
+
+/**
+ * One lane, for one thread. Requests are numbered by signed 32-bit words that wrap around; all comparisons are of differences.
+ *
+ * Every method that makes a request throws a {@linkcode LinkError} when the peer is gone, is too slow or breaks the rules, and from then on
+ * throws it again.
+ */
+export class RingProducer {
+  readonly #words: Int32Array;
+  readonly #geometry: RingGeometry;
+  readonly #lane: number;
+  readonly #tailAt: number;
+  readonly #tailAddress: bigint;
+  readonly #host: ProducerHost;
+  readonly #deadline: number;
+  readonly #hook: StepHook | undefined;
+  readonly #spinner: Spinner;
+  readonly #shadow: ShadowReader | undefined;
+  readonly #age: RequestAge;
+  /** How many requests have been published, and how many the peer was last seen to have carried out. */
+  #head = 0;
+  #tail = 0;
+  /** The tail that is waited for. */
+  #target = 0;
+  #failure: LinkError | undefined;
+  // Made once, not for every wait.
+  readonly #reached = () => ((this.#readTail() - this.#target) | 0) >= 0;
+
+  /** @throws {LinkError} when the lane is not as {@linkcode initializeRing} leaves it: it has been used before. */
+  constructor({ memory, geometry, lane, host, deadline, shadow, spin, hook }: RingProducerOptions) {
+    checkGeometry(geometry);
+    if (!Number.isInteger(lane) || lane < 0 || lane >= geometry.lanes) throw new RangeError(`There is no lane ${lane}`);
+    this.#words = memory.words;
+    this.#geometry = geometry;
+    this.#lane = laneAt(lane, geometry);
+    this.#tailAt = this.#lane + Lane.TAIL;
+    this.#tailAddress = memory.address + BigInt(4 * this.#tailAt);
+    this.#host = host;
+    this.#deadline = deadline;
+    this.#spinner = new Spinner({ clock: host.now, ...spin });
+    this.#shadow = shadow;
+    this.#age = new RequestAge(deadline);
+    this.#hook = hook;
+    if (this.#readTail() !== 0 || this.#words[this.#lane + Lane.HEAD] !== 0) {
+      throw new LinkError(`ring: lane ${lane} is in use already`);
+    }
+  }
+
+  /**
+   * Reads a register, after everything that was asked for before: from the shadow where that is known to hold what the device would say.
+   *
+   * @returns the value, zero-extended.
+   */
+  load(space: number, offset: number, size: AccessSize): number {
+    if (this.#shadow !== undefined) {
+      const at = this.#shadow.find(space, offset, size);
+      if (at >= 0 && this.settled) return this.#shadow.read(at, size);
+    }
+    this.#publish(RequestKind.LOAD | (size << 8) | (space << 16), offset, 0);
+    this.#complete();
+    const value = Atomics.load(this.#words, this.#lane + Lane.VALUE);
+    return size === 4 ? value >>> 0 : size === 2 ? value & 0xffff : value & 0xff;
+  }
+
+  /** Posts a write of a register. It waits only for room in the lane. */
+  store(space: number, offset: number, size: AccessSize, value: number): void {
+    this.#publish(RequestKind.STORE | (size << 8) | (space << 16), offset, value);
+    if ((this.#head & (WATCH_INTERVAL - 1)) === 0) this.#checkAge();
+  }
+
+  /** Resets the device, and waits until that is done. */
+  reset(): void {
+    this.#publish(RequestKind.RESET, 0, 0);
+    this.#complete();
+  }
+
+  /** Waits until everything that was asked for before is done. */
+  fence(): void {
+    this.#publish(RequestKind.FENCE, 0, 0);
+    this.#complete();
+  }
+
+  /**
+   * Whether nothing is outstanding in any lane: all that any vCPU has asked for before is done, and what a shadow holds now is what a load
+   * would return.
+   *
+   * @throws {LinkError} when the link has failed.
+   */
+  get settled(): boolean {
+    if (this.#failure !== undefined) throw this.#failure;
+    const { lanes } = this.#geometry;
+    const words = this.#words;
+    if (lanes === 1) return Atomics.load(words, this.#tailAt) === this.#head;
+    // Read before the tails: a tail counts no request that is not numbered yet.
+    const numbered = Atomics.load(words, Header.ORDER);
+    let done = 0;
+    for (let lane = 0; lane < lanes; lane++) {
+      done = (done + Atomics.load(words, laneAt(lane, this.#geometry) + Lane.TAIL)) | 0;
+    }
+    return done === numbered;
+  }
+
+  #publish(access: number, offset: number, value: number): void {
+    if (this.#failure !== undefined) throw this.#failure;
+    const { slots } = this.#geometry;
+    const head = this.#head;
+    if (((head - this.#tail) | 0) >= slots) this.#makeRoom();
+    const words = this.#words;
+    const slot = this.#lane + Lane.SLOTS + Slot.WORDS * (head & (slots - 1));
+    words[slot + Slot.ACCESS] = access;
+    words[slot + Slot.OFFSET] = offset;
+    words[slot + Slot.VALUE] = value;
+    // Numbered when nothing can fail any more: a number that no request has would be the last that the consumer waits for.
+    words[slot + Slot.ORDER] = Atomics.add(words, Header.ORDER, 1);
+    this.#hook?.("filled");
+    this.#head = (head + 1) | 0;
+    words[this.#lane + Lane.HEAD] = this.#head;
+    Atomics.store(words, slot + Slot.SEQUENCE, head);
+    this.#hook?.("published");
+    // After the store above: see the proof at RingConsumer.announceSleep.
+    if (Atomics.load(words, Header.ASLEEP) !== 0) this.#wakeConsumer();
+  }
+
+  #wakeConsumer(): void {
+    if (Atomics.exchange(this.#words, Header.ASLEEP, 0) === 0) return; // another lane's producer does it
+    this.#hook?.("claimed the consumer");
+    if (!this.#host.ring()) throw this.#fail("the peer closed the link", "closed");
+  }
+
+  /** Waits until everything published is done. */
+  #complete(): void {
+    const words = this.#words;
+    const head = this.#head;
+    for (let look = 0; look < EAGER_LOOKS; look++) {
+      if (Atomics.load(words, this.#tailAt) === head) {
+        this.#tail = head;
+        this.#age.forget();
+        return;
+      }
+    }
+    this.#await(head, head, "an access has had no answer");
+    this.#age.forget();
+  }
+
+  #makeRoom(): void {
+    this.#readTail();
+    const { slots } = this.#geometry;
+    const first = (this.#head - slots + 1) | 0;
+    if (((this.#tail - first) | 0) >= 0) return;
+    // A sleeper is woken once half of the lane is free: a wake-up for each slot would cost more than the requests.
+    this.#await(first, (this.#head - (slots >>> 1)) | 0, "its queue of posted writes has been full");
+  }
+
+  /**
+   * Waits until the tail has reached `target`.
+   *
+   * @param wake From which tail on a sleeper is woken.
+   */
+  #await(target: number, wake: number, what: string): void {
+    this.#target = target;
+    if (this.#reached()) return;
+    const start = this.#host.now();
+    if (this.#spinner.spin(this.#reached, start + this.#deadline)) return;
+    while (!this.#sleep(wake)) {
+      if (this.#reached()) break;
+      if (this.#host.now() - start >= this.#deadline) throw this.#timeOut(what);
+      if (!this.#host.isPeerThere()) throw this.#fail("the peer closed the link", "closed");
+    }
+    Atomics.store(this.#words, this.#lane + Lane.WAITING, 0);
+  }
+
+  /**
+   * Sleeps for a while, unless the tail has reached what is waited for.
+   *
+   * No wake-up is lost. The producer stores WAITING, then (the kernel, in its name) loads the tail; the consumer stores the tail, then loads
+   * WAITING. All four are sequentially consistent, so one of the loads comes after the other side's store: either the tail is seen
+   * not to be `tail` any more, and FUTEX_WAIT returns; or the consumer sees WAITING, and calls FUTEX_WAKE. FUTEX_WAIT compares and
+   * falls asleep under the lock that FUTEX_WAKE takes (futex(2)), so the wake-up finds the sleeper. A consumer that sees WAITING and a
+   * tail before TARGET wakes nobody, but will look again at the tail that is TARGET.
+   *
+   * @returns whether the target is reached.
+   */
+  #sleep(wake: number): boolean {
+    const words = this.#words;
+    words[this.#lane + Lane.TARGET] = wake;
+    Atomics.store(words, this.#lane + Lane.WAITING, 1);
+    this.#hook?.("producer announced");
+    if (this.#reached()) return true;
+    this.#host.sleep(this.#tailAddress, this.#tail, Math.min(NAP, this.#deadline));
+    this.#hook?.("producer woken");
+    return false;
+  }
+
+  /** Looks whether posted stores grow old. When no access follows them, only `StallWatch` can tell. */
+  #checkAge(): void {
+    const tail = this.#readTail();
+    if (tail === this.#head) return this.#age.forget();
+    if (this.#age.isOverdue(this.#head, tail, this.#host.now())) {
+      throw this.#timeOut("a posted write has not been carried out");
+    }
+  }
+
+  /** The one place where the peer's tail comes in. */
+  #readTail(): number {
+    const tail = Atomics.load(this.#words, this.#tailAt);
+    const known = this.#tail;
+    const outstanding = (this.#head - known) | 0;
+    const done = (tail - known) | 0;
+    if (done < 0 || done > outstanding) {
+      throw this.#fail(`ring: the peer says that ${done} of ${outstanding} requests are done`, "protocol");
+    }
+    return this.#tail = tail;
+  }
+
+  #timeOut(what: string): LinkError {
+    return this.#fail(`${what} for ${Math.round(this.#deadline / 1e6)} ms`, "timeout");
+  }
+
+  #fail(message: string, failure: "closed" | "timeout" | "protocol"): LinkError {
+    return this.#failure = new LinkError(message, failure);
+  }
+}
