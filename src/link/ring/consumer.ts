@@ -40,8 +40,9 @@ export interface RingConsumerOptions {
   readonly target: RingTarget;
   /** Wakes who sleeps on the word at an address. @default {wakeFutex} */
   readonly wake?: (address: bigint) => void;
-  /** For tests: what happens at the steps of the protocol. */
+  /** For tests: what happens at the steps of the protocol, and the number of each lane's first request. */
   readonly hook?: StepHook;
+  readonly first?: number;
 }
 
 /**
@@ -69,7 +70,7 @@ export class RingConsumer {
   #order = 0;
   #failure: LinkError | undefined;
 
-  constructor({ memory, geometry, spaces, target, wake = wakeFutex, hook }: RingConsumerOptions) {
+  constructor({ memory, geometry, spaces, target, wake = wakeFutex, hook, first = 0 }: RingConsumerOptions) {
     checkGeometry(geometry);
     this.#words = memory.words;
     this.#address = memory.address;
@@ -80,7 +81,8 @@ export class RingConsumer {
     this.#wake = wake;
     this.#hook = hook;
     this.#lanes = Int32Array.from({ length: geometry.lanes }, (_, lane) => laneAt(lane, geometry));
-    this.#tails = new Int32Array(geometry.lanes);
+    this.#tails = new Int32Array(geometry.lanes).fill(first);
+    this.#order = Math.imul(first, geometry.lanes);
   }
 
   /**

@@ -108,16 +108,24 @@ export function ringSize(geometry: RingGeometry): number {
   return Math.ceil(4 * laneAt(geometry.lanes, geometry) / PAGE_SIZE) * PAGE_SIZE;
 }
 
-/** Makes an empty ring out of zeroed memory. The VMM does so, before its peer has it. */
-export function initializeRing(words: Int32Array, geometry: RingGeometry): void {
+/**
+ * Makes an empty ring out of zeroed memory. The VMM does so, before its peer has it.
+ *
+ * @param first The number of each lane's first request; for tests, which cannot wait until numbers wrap around. @default {0}
+ */
+export function initializeRing(words: Int32Array, geometry: RingGeometry, first = 0): void {
   words[Header.MAGIC] = RING_MAGIC;
   words[Header.VERSION] = RING_VERSION;
   words[Header.LANES] = geometry.lanes;
   words[Header.SLOTS] = geometry.slots;
   for (let lane = 0; lane < geometry.lanes; lane++) {
-    const slots = laneAt(lane, geometry) + Lane.SLOTS;
-    for (let slot = 0; slot < geometry.slots; slot++) words[slots + Slot.WORDS * slot] = slot - geometry.slots;
+    const base = laneAt(lane, geometry);
+    words[base + Lane.HEAD] = words[base + Lane.TAIL] = first;
+    for (let request = first - geometry.slots; request < first; request++) {
+      words[base + Lane.SLOTS + Slot.WORDS * (request & (geometry.slots - 1))] = request;
+    }
   }
+  words[Header.ORDER] = Math.imul(first, geometry.lanes);
 }
 
 /**

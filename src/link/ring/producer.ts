@@ -41,12 +41,13 @@ export interface RingProducerOptions {
   /** What serves loads that need not go to the device. */
   readonly shadow?: ShadowReader;
   readonly spin?: SpinOptions;
-  /** For tests: what happens at the steps of the protocol. */
+  /** For tests: what happens at the steps of the protocol, and the number of the lane's first request. */
   readonly hook?: StepHook;
+  readonly first?: number;
 }
 
 /** For so many looks the clock is not read: where both sides run, an answer comes within that time. */
-const EAGER_LOOKS = 64;
+const EAGER_LOOKS = 256;
 
 /** How long a sleep lasts before it is looked whether the peer is still there, in nanoseconds. */
 const NAP = 10e6;
@@ -81,8 +82,8 @@ export class RingProducer {
   // Made once, not for every wait.
   readonly #reached = () => ((this.#readTail() - this.#target) | 0) >= 0;
 
-  /** @throws {LinkError} when the lane is not as {@linkcode initializeRing} leaves it: it has been used before. */
-  constructor({ memory, geometry, lane, host, deadline, shadow, spin, hook }: RingProducerOptions) {
+  /** @throws {LinkError} when the lane is not as `initializeRing` leaves it: it has been used before. */
+  constructor({ memory, geometry, lane, host, deadline, shadow, spin, hook, first = 0 }: RingProducerOptions) {
     checkGeometry(geometry);
     if (!Number.isInteger(lane) || lane < 0 || lane >= geometry.lanes) throw new RangeError(`There is no lane ${lane}`);
     this.#words = memory.words;
@@ -96,7 +97,8 @@ export class RingProducer {
     this.#shadow = shadow;
     this.#age = new RequestAge(deadline);
     this.#hook = hook;
-    if (this.#readTail() !== 0 || this.#words[this.#lane + Lane.HEAD] !== 0) {
+    this.#head = this.#tail = first | 0;
+    if (memory.words[this.#tailAt] !== this.#tail || memory.words[this.#lane + Lane.HEAD] !== this.#head) {
       throw new LinkError(`ring: lane ${lane} is in use already`);
     }
   }
@@ -162,15 +164,17 @@ export class RingProducer {
     if (((head - this.#tail) | 0) >= slots) this.#makeRoom();
     const words = this.#words;
     const slot = this.#lane + Lane.SLOTS + Slot.WORDS * (head & (slots - 1));
+    // Numbered when nothing can fail any more: a number that no request has would be the last that the consumer waits for. And before
+    // the slot is filled: a locked operation in between would let the consumer, which looks at it all the time, take the cache line away.
+    const order = Atomics.add(words, Header.ORDER, 1);
     words[slot + Slot.ACCESS] = access;
     words[slot + Slot.OFFSET] = offset;
     words[slot + Slot.VALUE] = value;
-    // Numbered when nothing can fail any more: a number that no request has would be the last that the consumer waits for.
-    words[slot + Slot.ORDER] = Atomics.add(words, Header.ORDER, 1);
+    words[slot + Slot.ORDER] = order;
     this.#hook?.("filled");
     this.#head = (head + 1) | 0;
-    words[this.#lane + Lane.HEAD] = this.#head;
     Atomics.store(words, slot + Slot.SEQUENCE, head);
+    words[this.#lane + Lane.HEAD] = this.#head;
     this.#hook?.("published");
     // After the store above: see the proof at RingConsumer.announceSleep.
     if (Atomics.load(words, Header.ASLEEP) !== 0) this.#wakeConsumer();

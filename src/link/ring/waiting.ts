@@ -24,7 +24,7 @@ const LONGEST = 50_000;
 const SHORTEST = 1_000;
 
 /** Of so many waits that would not spin at all, one does. */
-const PROBE_INTERVAL = 64;
+const PROBE_INTERVAL = 1024;
 
 /** Looks between two readings of the clock. */
 const LOOKS = 8;
@@ -51,16 +51,19 @@ export class Spinner {
   spin(ready: () => boolean, latest = Infinity): boolean {
     const budget = this.#next();
     if (budget === 0) return false;
-    const start = this.#clock();
-    for (;;) {
+    for (let start = 0;;) {
       for (let look = 0; look < LOOKS; look++) {
-        if (ready()) return this.#adapt(budget, this.#clock() - start);
+        if (ready()) {
+          this.#budget = this.#longest;
+          return true;
+        }
         Atomics.pause();
       }
       const now = this.#clock();
+      if (start === 0) start = now; // what is ready at once costs no look at the clock
       if (now >= latest) return false; // which says nothing about the other side
       if (now - start >= budget) {
-        this.#budget = budget >>> 1;
+        this.#budget = Math.min(budget, this.#budget) >>> 1; // a try in vain leaves it as small as it was
         return false;
       }
     }
@@ -71,11 +74,5 @@ export class Spinner {
     if (this.#longest < SHORTEST || ++this.#skipped < PROBE_INTERVAL) return 0;
     this.#skipped = 0;
     return this.#longest;
-  }
-
-  /** It became ready. Where that took much longer than it may, the other side has had this processor meanwhile. */
-  #adapt(budget: number, taken: number): true {
-    this.#budget = taken < 2 * budget ? this.#longest : budget >>> 1;
-    return true;
   }
 }
