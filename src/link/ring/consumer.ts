@@ -136,6 +136,7 @@ export class RingConsumer {
    * @returns whether the consumer may sleep; otherwise there is something to serve already.
    */
   announceSleep(): boolean {
+    this.#hook?.("consumer is idle");
     Atomics.store(this.#words, Header.ASLEEP, 1);
     this.#hook?.("consumer announced");
     if (this.pending) {
@@ -215,6 +216,7 @@ export class RingConsumer {
   }
 
   #wakeProducer(base: number, done: number): void {
+    this.#hook?.("saw the producer asleep");
     const words = this.#words;
     if (((done - Atomics.load(words, base + Lane.TARGET)) | 0) < 0) return;
     if (Atomics.exchange(words, base + Lane.WAITING, 0) === 0) return;

@@ -181,6 +181,7 @@ export class RingProducer {
   }
 
   #wakeConsumer(): void {
+    this.#hook?.("saw the consumer asleep");
     if (Atomics.exchange(this.#words, Header.ASLEEP, 0) === 0) return; // another lane's producer does it
     this.#hook?.("claimed the consumer");
     if (!this.#host.ring()) throw this.#fail("the peer closed the link", "closed");
@@ -240,6 +241,7 @@ export class RingProducer {
    * @returns whether the target is reached.
    */
   #sleep(wake: number): boolean {
+    this.#hook?.("producer has to wait");
     const words = this.#words;
     words[this.#lane + Lane.TARGET] = wake;
     Atomics.store(words, this.#lane + Lane.WAITING, 1);

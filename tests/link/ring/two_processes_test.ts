@@ -54,12 +54,16 @@ async function runModel(seed: number, longest: number, delay: Delay, accesses: n
 const STEPS: readonly Delay[] = [
   "filled",
   "published",
+  "saw the consumer asleep",
   "claimed the consumer",
+  "producer has to wait",
   "producer announced",
   "producer woken",
   "taken",
   "completed",
+  "saw the producer asleep",
   "claimed the producer",
+  "consumer is idle",
   "consumer announced",
   "consumer falls asleep",
   "consumer woken",
@@ -68,16 +72,16 @@ const STEPS: readonly Delay[] = [
 
 for (const delay of STEPS) {
   Deno.test(`each load sees every store before it, of its thread or under a lock, with hold-ups: ${delay}`, async () => {
-    await runModel(1, 0, delay, runs(300, 20_000));
+    await runModel(1, 0, delay, runs(1000, 20_000));
   });
 }
 
 Deno.test("each load sees every store before it, with both sides awake", async () => {
-  for (let seed = 1; seed <= runs(1, 5); seed++) await runModel(seed, 50_000, "none", runs(20_000, 1_000_000));
+  for (let seed = 1; seed <= runs(1, 3); seed++) await runModel(seed, 50_000, "none", runs(20_000, 500_000));
 });
 
 Deno.test("each load sees every store before it, with both sides asleep in between", async () => {
-  for (let seed = 1; seed <= runs(1, 5); seed++) await runModel(seed, 0, "none", runs(1000, 100_000));
+  for (let seed = 1; seed <= runs(1, 3); seed++) await runModel(seed, 0, "none", runs(1000, 100_000));
 });
 
 /** Runs `body` with a producer whose device has answered once. */
