@@ -22,10 +22,14 @@ const DEADLINE = 10e9;
 /** How many stores are posted before a load waits for them: no more than fit. */
 const BURST = 32;
 
-/** Microseconds. */
+/** Medians and the 99th percentile, in microseconds. */
 export interface RingFigures {
+  /** A load with both sides awake. */
   readonly p50: number;
   readonly p99: number;
+  /** A load that has to wake the device process first. */
+  readonly asleep: number;
+  /** What a store costs who posts it. */
   readonly store: number;
 }
 
@@ -61,7 +65,8 @@ export function measureRing(placement: Placement, seconds: number): RingFigures 
     storeTimes(producer, seconds / 4);
     const times = loadTimes(producer, seconds);
     const stores = storeTimes(producer, seconds);
-    return { p50: percentile(times, 0.5), p99: percentile(times, 0.99), store: median(stores) };
+    const asleep = percentile(wakingTimes(producer), 0.5);
+    return { p50: percentile(times, 0.5), p99: percentile(times, 0.99), asleep, store: median(stores) };
   } finally {
     closeFd(ringer);
     device.wait();
@@ -84,6 +89,21 @@ function loadTimes(producer: RingProducer, seconds: number): Float64Array {
     times[count] = monotonicNow() - before - overhead;
   }
   return times.subarray(0, count);
+}
+
+/** How often the device process is given time to fall asleep, and how much, in milliseconds. */
+const NAPS = 200;
+const NAP = 1;
+
+/** Round trips to a device process that sleeps. */
+function wakingTimes(producer: RingProducer): Float64Array {
+  const word = new Int32Array(new SharedArrayBuffer(4));
+  return Float64Array.from({ length: NAPS }, () => {
+    Atomics.wait(word, 0, 0, NAP);
+    const before = monotonicNow();
+    producer.load(BAR, 0, 4);
+    return monotonicNow() - before;
+  });
 }
 
 /** Bursts of stores: the time until the last is posted, for each. The load that waits for them is not counted. */
@@ -112,10 +132,10 @@ function percentile(times: Float64Array, part: number): number {
 
 if (import.meta.main) {
   for (const placement of allPlacements()) {
-    const { p50, p99, store } = measureRing(placement, 1);
+    const { p50, p99, asleep, store } = measureRing(placement, 1);
     console.log(
-      `${placement.name} CPU: round trip p50 ${p50.toFixed(2)} µs, p99 ${p99.toFixed(2)} µs; ` +
-        `posted store ${store.toFixed(2)} µs`,
+      `${placement.name} CPU: round trip p50 ${p50.toFixed(2)} µs, p99 ${p99.toFixed(2)} µs, ` +
+        `asleep ${asleep.toFixed(2)} µs; posted store ${store.toFixed(2)} µs`,
     );
   }
 }
