@@ -55,7 +55,6 @@ export interface RingConsumerOptions {
  */
 export class RingConsumer {
   readonly #words: Int32Array;
-  readonly #address: bigint;
   readonly #slots: number;
   /** The most requests that can be outstanding in all lanes together. */
   readonly #most: number;
@@ -63,9 +62,10 @@ export class RingConsumer {
   readonly #target: RingTarget;
   readonly #wake: (address: bigint) => void;
   readonly #hook: StepHook | undefined;
-  /** Where each lane begins, and how many of its requests are done. */
+  /** Where each lane begins, how many of its requests are done, and the address of the word that says so. */
   readonly #lanes: Int32Array;
   readonly #tails: Int32Array;
+  readonly #futexes: readonly bigint[];
   /** How many requests are done in all lanes together. */
   #order = 0;
   #failure: LinkError | undefined;
@@ -73,7 +73,6 @@ export class RingConsumer {
   constructor({ memory, geometry, spaces, target, wake = wakeFutex, hook, first = 0 }: RingConsumerOptions) {
     checkGeometry(geometry);
     this.#words = memory.words;
-    this.#address = memory.address;
     this.#slots = geometry.slots;
     this.#most = geometry.lanes * geometry.slots;
     this.#spaces = Float64Array.from({ length: Space.COUNT }, (_, space) => spaces[space] ?? 0);
@@ -82,6 +81,7 @@ export class RingConsumer {
     this.#hook = hook;
     this.#lanes = Int32Array.from({ length: geometry.lanes }, (_, lane) => laneAt(lane, geometry));
     this.#tails = new Int32Array(geometry.lanes).fill(first);
+    this.#futexes = Array.from(this.#lanes, (lane) => memory.address + BigInt(4 * (lane + Lane.TAIL)));
     this.#order = Math.imul(first, geometry.lanes);
   }
 
@@ -191,7 +191,7 @@ export class RingConsumer {
     Atomics.store(words, base + Lane.TAIL, done);
     this.#hook?.("completed");
     // After the store above: see the proof at RingProducer.#sleep.
-    if (Atomics.load(words, base + Lane.WAITING) !== 0) this.#wakeProducer(base, done);
+    if (Atomics.load(words, base + Lane.WAITING) !== 0) this.#wakeProducer(lane, done);
     return true;
   }
 
@@ -215,13 +215,14 @@ export class RingConsumer {
     return 0;
   }
 
-  #wakeProducer(base: number, done: number): void {
+  #wakeProducer(lane: number, done: number): void {
     this.#hook?.("saw the producer asleep");
     const words = this.#words;
+    const base = this.#lanes[lane];
     if (((done - Atomics.load(words, base + Lane.TARGET)) | 0) < 0) return;
     if (Atomics.exchange(words, base + Lane.WAITING, 0) === 0) return;
     this.#hook?.("claimed the producer");
-    this.#wake(this.#address + BigInt(4 * (base + Lane.TAIL)));
+    this.#wake(this.#futexes[lane]);
   }
 
   #slotOf(lane: number, request: number): number {

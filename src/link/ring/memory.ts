@@ -57,12 +57,14 @@ export function mapShadow(fd: number, size: number): Mapping {
 
 function createSharedMemory(name: string, size: number, seals: number): SharedMemory {
   const fd = createMemoryFile(name, size);
+  let mapping: Mapping | undefined;
   try {
-    const mapping = mapFile(fd, 0, size);
+    mapping = mapFile(fd, 0, size);
     // After the mapping, which FUTURE_WRITE would forbid.
     addSeals(fd, seals);
     return { fd, mapping };
   } catch (error) {
+    mapping?.unmap();
     closeFd(fd);
     throw error;
   }

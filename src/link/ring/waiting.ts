@@ -1,7 +1,7 @@
 /**
  * Waiting for another processor: by looking again and again for a while, and then asleep.
  *
- * A wake-up takes the kernel between 5 and 60 µs, a look takes nanoseconds; but to look is of use only while the other side runs, on
+ * A wake-up takes the kernel between 5 and 100 µs, a look takes nanoseconds; but to look is of use only while the other side runs, on
  * another processor. So the time spent on it follows what it brought: it is halved each time that it brought nothing, and is whole again
  * as soon as it brought something. Where both sides share one processor it is soon zero, and each goes to sleep at once for the other to run. Now
  * and then it is tried again, since processes move.

@@ -11,6 +11,7 @@ import {
   ringMemory,
   type SharedMemory,
 } from "../../../src/link/ring/memory.ts";
+import { ShadowReader, ShadowWriter } from "../../../src/link/ring/shadow.ts";
 import { Lane, laneAt, ringSize } from "../../../src/link/ring/layout.ts";
 import { leakingNothing } from "../../support/leaks.ts";
 
@@ -69,6 +70,22 @@ Deno.test(
     const peer = mapShadow(fd, 4096);
     mapping.bytes[5] = 0xa5;
     assertEquals(peer.bytes[5], 0xa5);
+    peer.unmap();
+  }),
+);
+
+Deno.test(
+  "a shadow is read in all widths where only reading is possible, also by compiled code",
+  withMemory(() => createShadowMemory(4096), ({ fd, mapping }) => {
+    const ranges = [{ space: 1, offset: 0, length: 256 }];
+    const peer = mapShadow(fd, 4096);
+    const reader = new ShadowReader(peer.bytes, ranges);
+    new ShadowWriter(mapping.bytes, ranges).write(1, 8, 4, 0x01010101);
+    let sum = 0;
+    for (let i = 0; i < 100_000; i++) {
+      for (const size of [1, 2, 4] as const) sum += reader.read(reader.find(1, 8, size), size);
+    }
+    assertEquals(sum, 100_000 * (0x01 + 0x0101 + 0x01010101));
     peer.unmap();
   }),
 );

@@ -199,6 +199,16 @@ Deno.test("what a load brought before the peer's end is still its answer", () =>
   assertEquals(producer.load(BAR, 0, 4), device.answer);
 });
 
+Deno.test("what a peer does last of all, while it is looked whether it is there, still counts", () => {
+  const { producers: [producer], host, consumer, device } = plainPair();
+  host.meanwhile = () => {};
+  host.isPeerThere = () => {
+    consumer.serve(1);
+    return false;
+  };
+  assertEquals(producer.load(BAR, 0, 4), device.answer);
+});
+
 Deno.test("a ring whose bell nobody hears any more is at its end", () => {
   const { producers: [producer], host, consumer } = plainPair();
   assert(consumer.announceSleep());
