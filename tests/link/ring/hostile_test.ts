@@ -4,69 +4,17 @@
 import { assert, assertEquals } from "@std/assert";
 import { LinkError } from "../../../src/link/link_error.ts";
 import { RingConsumer, type RingTarget } from "../../../src/link/ring/consumer.ts";
-import { Header, Lane, laneAt, type RingMemory, Slot } from "../../../src/link/ring/layout.ts";
+import { Header, initializeRing, Lane, laneAt, ringSize, Slot } from "../../../src/link/ring/layout.ts";
 import { RingProducer } from "../../../src/link/ring/producer.ts";
 import { ShadowReader } from "../../../src/link/ring/shadow.ts";
+import { workersEnded } from "../../support/leaks.ts";
 import { runs } from "../../support/runs.ts";
 import { PlainHost, plainRing, SECOND, SPACES } from "./support.ts";
 import { randomNumbers } from "./random.ts";
-
-const GEOMETRY = { lanes: 3, slots: 4 };
-const SIZES = [1, 2, 4] as const;
+import { forge, GEOMETRY, scribble, SIZES } from "./scribbles.ts";
 
 /** Steps of each fuzzer. */
 const STEPS = runs(300_000, 10_000_000);
-
-type Random = (below: number) => number;
-
-/** A word for somewhere: often one that means something there, or is next to it. */
-function someWord(random: Random, { words }: RingMemory): number {
-  switch (random(5)) {
-    case 0:
-      return random(0x10000) * 0x10000 + random(0x10000);
-    case 1:
-      return random(16) - 8;
-    case 2:
-      return words[random(words.length)];
-    case 3:
-      return words[laneAt(random(GEOMETRY.lanes), GEOMETRY) + Lane.TAIL] + random(7) - 3;
-    default:
-      return random(7) | (1 << random(4) << 8) | (random(9) << 16) | (random(50) === 0 ? 1 << 25 : 0);
-  }
-}
-
-/** A place: any, or one that is looked at. */
-function somePlace(random: Random, { words }: RingMemory): number {
-  const lane = laneAt(random(GEOMETRY.lanes), GEOMETRY);
-  switch (random(8)) {
-    case 0:
-      return random(words.length);
-    case 1:
-      return [Header.ORDER, Header.ASLEEP][random(2)];
-    case 2:
-      return lane + [Lane.HEAD, Lane.WAITING, Lane.TARGET, Lane.TAIL, Lane.VALUE][random(5)];
-    default:
-      return lane + Lane.SLOTS + Slot.WORDS * random(GEOMETRY.slots) + random(5);
-  }
-}
-
-function scribble(random: Random, memory: RingMemory): void {
-  for (let i = random(3); i >= 0; i--) memory.words[somePlace(random, memory)] = someWord(random, memory);
-}
-
-/** A request as a producer would make it, or nearly so. */
-function forge(random: Random, memory: RingMemory, order: number): void {
-  const lane = laneAt(random(GEOMETRY.lanes), GEOMETRY);
-  const tail = memory.words[lane + Lane.TAIL];
-  const slot = lane + Lane.SLOTS + Slot.WORDS * (tail & (GEOMETRY.slots - 1));
-  memory.words[slot + Slot.ACCESS] = random(30) === 0
-    ? someWord(random, memory)
-    : 1 + random(2) | SIZES[random(3)] << 8 | (random(20) === 0 ? 6 : 1) << 16;
-  memory.words[slot + Slot.OFFSET] = random(30) === 0 ? someWord(random, memory) : random(0xfd);
-  memory.words[slot + Slot.VALUE] = someWord(random, memory);
-  memory.words[slot + Slot.ORDER] = order + (random(40) === 0 ? random(5) - 2 : 0);
-  memory.words[slot + Slot.SEQUENCE] = tail;
-}
 
 /** Makes sure that an error is of the link, and in one line. */
 function checkRefusal(error: unknown): void {
@@ -116,6 +64,48 @@ Deno.test("a consumer carries out nothing that was not agreed upon, whatever its
     }
   }
   assert(carriedOut > STEPS / 4 && ends > STEPS / 10_000, `${carriedOut} requests, ${ends} ends`);
+});
+
+/** A thread that changes the memory all the time, until the second word of `control` is set. */
+function startScribbler(memory: SharedArrayBuffer, control: Int32Array): Promise<void> {
+  const worker = new Worker(new URL("./scribbler_worker.ts", import.meta.url), { type: "module" });
+  const ended = new Promise<void>((resolve) => worker.onmessage = () => resolve());
+  worker.postMessage({ memory, control });
+  return ended;
+}
+
+Deno.test("what a consumer checks is what it uses, while another thread changes its memory", async () => {
+  const buffer = new SharedArrayBuffer(ringSize(GEOMETRY));
+  const memory = { words: new Int32Array(buffer), address: 0n };
+  const control = new Int32Array(new SharedArrayBuffer(8));
+  const ended = startScribbler(buffer, control);
+  let carriedOut = 0;
+  const checkAccess = (space: number, offset: number, size: number) => {
+    assert((size === 1 || size === 2 || size === 4) && offset >= 0 && offset + size <= SPACES[space]);
+    carriedOut++;
+  };
+  const target: RingTarget = {
+    load: (space, offset, size) => (checkAccess(space, offset, size), 0),
+    store(space, offset, size, value) {
+      checkAccess(space, offset, size);
+      assert(value >= 0 && value < 2 ** (8 * size));
+    },
+    reset() {},
+  };
+  while (Atomics.load(control, 0) === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+  for (let looks = 0; looks < STEPS / 4 || carriedOut < STEPS / 400;) {
+    memory.words.fill(0);
+    initializeRing(memory.words, GEOMETRY);
+    const consumer = new RingConsumer({ memory, geometry: GEOMETRY, spaces: SPACES, target, wake: () => {} });
+    try {
+      for (; looks < STEPS / 4 || carriedOut < STEPS / 400; looks++) consumer.serve(4);
+    } catch (error) {
+      checkRefusal(error);
+    }
+  }
+  Atomics.store(control, 1, 1);
+  await ended;
+  await workersEnded();
 });
 
 Deno.test("a producer ends its waits, whatever its memory says", () => {

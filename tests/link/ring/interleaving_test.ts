@@ -51,10 +51,10 @@ const ALL = Infinity;
 const SCENARIOS: readonly [name: string, Scenario, preemptions: number, atLeast: number][] = [
   ["a store", { programs: [["store"]], slots: 4 }, ALL, 137],
   ["a load", { programs: [["load"]], slots: 4 }, ALL, 1320],
-  ["a store and a load", { programs: [["store", "load"]], slots: 4 }, runs(4, 8), 1000],
+  ["a store and a load", { programs: [["store", "load"]], slots: 4 }, runs(4, 6), 1000],
   ["stores into a full lane", { programs: [["store", "store", "store", "load"]], slots: 2 }, runs(3, 4), 1000],
-  ["stores of two vCPUs", { programs: [["store"], ["store"]], slots: 4 }, runs(2, 5), 500],
-  ["a store of one vCPU and a load of another", { programs: [["store"], ["load"]], slots: 4 }, runs(2, 4), 500],
+  ["stores of two vCPUs", { programs: [["store"], ["store"]], slots: 4 }, runs(2, 4), 500],
+  ["a store of one vCPU and a load of another", { programs: [["store"], ["load"]], slots: 4 }, runs(2, 3), 500],
   ["stores and loads of two vCPUs", { programs: [["store", "load"], ["load"]], slots: 2 }, runs(2, 3), 500],
 ];
 

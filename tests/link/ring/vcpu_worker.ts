@@ -85,6 +85,7 @@ function run({ address, length, geometry, lane, doorbell, seed, accesses, spin, 
   const own = new Model(new DataView(new ArrayBuffer(OWN_BYTES)), OWN_BYTES * lane);
   const common = new Model(new DataView(shared, 4), OWN_BYTES * geometry.lanes);
   const lock = new Int32Array(shared, 0, 1);
+  const pause = new Int32Array(new SharedArrayBuffer(4));
   for (let i = 0; i < accesses; i++) {
     const size = ([1, 2, 4] as const)[random(3)];
     const at = random(OWN_BYTES - 3);
@@ -96,6 +97,8 @@ function run({ address, length, geometry, lane, doorbell, seed, accesses, spin, 
     if (random(4) === 0) locked(lock, () => access(common));
     else access(own);
     if (random(50) === 0) producer.fence();
+    // Time in the guest, in which the device process falls asleep.
+    if (random(20) === 0) Atomics.wait(pause, 0, 0, random(20) / 100);
   }
 }
 
