@@ -35,6 +35,7 @@ function main([lanes, slots]: readonly number[]): void {
     if (!consumer.announceSleep()) continue;
     pollFd(DOORBELL, Ready.IN, -1);
     consumer.awake();
+    if (consumer.pending) spinner.woken();
     there = answerDoorbell(DOORBELL);
   }
 }

@@ -49,6 +49,12 @@ export interface RingProducerOptions {
 /** For so many looks the clock is not read: where both sides run, an answer comes within that time. */
 const EAGER_LOOKS = 256;
 
+/**
+ * How long an answer is looked for, in nanoseconds: for longer than it takes to wake the consumer. Otherwise the producer would be asleep by
+ * then, the consumer again when that is awake, and so on, each of them always waiting for the other to wake up.
+ */
+const LONGEST_SPIN = 200_000;
+
 /** How long a sleep lasts before it is looked whether the peer is still there, in nanoseconds. */
 const NAP = 10e6;
 
@@ -93,7 +99,7 @@ export class RingProducer {
     this.#tailAddress = memory.address + BigInt(4 * this.#tailAt);
     this.#host = host;
     this.#deadline = deadline;
-    this.#spinner = new Spinner({ clock: host.now, ...spin });
+    this.#spinner = new Spinner({ longest: LONGEST_SPIN, clock: host.now, ...spin });
     this.#shadow = shadow;
     this.#age = new RequestAge(deadline);
     this.#hook = hook;
@@ -229,6 +235,7 @@ export class RingProducer {
       if (!this.#host.isPeerThere() && !this.#reached()) throw this.#fail("the peer closed the link", "closed");
     }
     Atomics.store(this.#words, this.#lane + Lane.WAITING, 0);
+    this.#spinner.woken();
   }
 
   /**

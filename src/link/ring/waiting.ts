@@ -3,8 +3,9 @@
  *
  * A wake-up takes the kernel between 5 and 100 µs, a look takes nanoseconds; but to look is of use only while the other side runs, on
  * another processor. So the time spent on it follows what it brought: it is halved each time that it brought nothing, and is whole again
- * as soon as it brought something. Where both sides share one processor it is soon zero, and each goes to sleep at once for the other to run. Now
- * and then it is tried again, since processes move.
+ * as soon as it brought something. Who does not look at all finds nothing, so there is a second way back: a sleep that was short is a sign
+ * that looking would have been better, and it is tried. Where both sides share one processor sleeps are short as well, and each try is in vain: each
+ * doubles the number of short sleeps that it takes to try again.
  *
  * @module
  */
@@ -23,8 +24,11 @@ const LONGEST = 50_000;
 /** Less than this is not worth a look at the clock. */
 const SHORTEST = 1_000;
 
-/** Of so many waits that would not spin at all, one does. */
-const PROBE_INTERVAL = 1024;
+/** A sleep is short that lasts less than this, in nanoseconds: two slow wake-ups, of the other side and then of this one, and some work. */
+const SHORT_SLEEP = 300_000;
+
+/** Of so many short sleeps one leads to a try, even if none has brought anything for long. */
+const MOST_SLEEPS = 256;
 
 /** Looks between two readings of the clock. */
 const LOOKS = 8;
@@ -34,7 +38,12 @@ export class Spinner {
   readonly #longest: number;
   readonly #clock: () => number;
   #budget: number;
-  #skipped = 0;
+  /** When the last spin ended in vain. */
+  #since = 0;
+  /** Whether the budget is what it is because of short sleeps, how many there were since the last try, and how many it takes. */
+  #trying = false;
+  #sleeps = 0;
+  #sleepsToTry = 1;
 
   constructor({ longest = LONGEST, clock = monotonicNow }: SpinOptions = {}) {
     this.#longest = longest;
@@ -49,30 +58,42 @@ export class Spinner {
    * @returns whether it is ready.
    */
   spin(ready: () => boolean, latest = Infinity): boolean {
-    const budget = this.#next();
-    if (budget === 0) return false;
+    if (this.#budget < SHORTEST) {
+      this.#since = this.#clock();
+      return false;
+    }
     for (let start = 0;;) {
       for (let look = 0; look < LOOKS; look++) {
-        if (ready()) {
-          this.#budget = this.#longest;
-          return true;
-        }
+        if (ready()) return this.#hit();
         Atomics.pause();
       }
-      const now = this.#clock();
+      const now = this.#since = this.#clock();
       if (start === 0) start = now; // what is ready at once costs no look at the clock
       if (now >= latest) return false; // which says nothing about the other side
-      if (now - start >= budget) {
-        this.#budget = Math.min(budget, this.#budget) >>> 1; // a try in vain leaves it as small as it was
-        return false;
-      }
+      if (now - start >= this.#budget) return this.#miss();
     }
   }
 
-  #next(): number {
-    if (this.#budget >= SHORTEST) return this.#budget;
-    if (this.#longest < SHORTEST || ++this.#skipped < PROBE_INTERVAL) return 0;
-    this.#skipped = 0;
-    return this.#longest;
+  /** To be called after a sleep that followed a spin in vain, when what was waited for is there. */
+  woken(): void {
+    if (this.#longest < SHORTEST || this.#clock() - this.#since >= SHORT_SLEEP) return;
+    if (++this.#sleeps < this.#sleepsToTry) return;
+    this.#sleeps = 0;
+    this.#trying = true;
+    this.#budget = this.#longest;
+  }
+
+  #hit(): true {
+    this.#budget = this.#longest;
+    this.#trying = false;
+    this.#sleepsToTry = 1;
+    return true;
+  }
+
+  #miss(): false {
+    this.#budget = this.#trying ? 0 : this.#budget >>> 1;
+    if (this.#trying) this.#sleepsToTry = Math.min(2 * this.#sleepsToTry, MOST_SLEEPS);
+    this.#trying = false;
+    return false;
   }
 }

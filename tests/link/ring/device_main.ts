@@ -41,6 +41,7 @@ function main({ geometry, barSize, spin, delay, seed }: DeviceArguments): void {
     if (!consumer.announceSleep()) continue;
     pollFd(DEVICE_DOORBELL, Ready.IN, -1);
     consumer.awake();
+    if (consumer.pending) spinner.woken();
     there = answerDoorbell(DEVICE_DOORBELL);
   }
 }

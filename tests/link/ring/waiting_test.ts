@@ -1,55 +1,108 @@
 import { assert, assertEquals } from "@std/assert";
 import { Spinner } from "../../../src/link/ring/waiting.ts";
 
-/** A clock of which each look takes a microsecond, and what was spent on it. */
-function timed(longest: number): { spinner: Spinner; spend: (ready?: () => boolean) => number } {
-  let time = 1;
-  const spinner = new Spinner({ longest, clock: () => time += 1000 });
-  const spend = (ready = () => false) => {
-    const before = time;
-    spinner.spin(ready);
-    return time - before;
-  };
-  return { spinner, spend };
+/** A clock of which each look takes a microsecond. */
+class Timed {
+  time = 1;
+  readonly spinner: Spinner;
+
+  constructor(longest: number) {
+    this.spinner = new Spinner({ longest, clock: () => this.time += 1000 });
+  }
+
+  /** @returns how long a spin took. */
+  spend(ready: () => boolean = () => false): number {
+    const before = this.time;
+    this.spinner.spin(ready);
+    return this.time - before;
+  }
+
+  /** A sleep after it. */
+  sleep(time: number): void {
+    this.time += time;
+    this.spinner.woken();
+  }
+
+  /** Spins in vain until there is nothing left of the budget. */
+  exhaust(): void {
+    for (let i = 0; i < 20; i++) this.spend();
+    assert(this.spend() <= 1000);
+  }
 }
 
 Deno.test("what is ready at once costs no look at the clock", () => {
-  assertEquals(timed(50_000).spend(() => true), 0);
+  assertEquals(new Timed(50_000).spend(() => true), 0);
 });
 
 Deno.test("spinning in vain ends with the budget, and halves it", () => {
-  const { spend } = timed(64_000);
-  const times = Array.from({ length: 4 }, () => spend());
+  const timed = new Timed(64_000);
+  const times = Array.from({ length: 4 }, () => timed.spend());
   for (const [i, expected] of [64_000, 32_000, 16_000, 8_000].entries()) {
     assert(times[i] >= expected && times[i] < 2 * expected, `${times}`);
   }
 });
 
-Deno.test("after a few times in vain it goes to sleep at once, but for a try now and then", () => {
-  const { spend } = timed(64_000);
-  for (let i = 0; i < 10; i++) spend();
-  const times = Array.from({ length: 10_000 }, () => spend());
-  const tries = times.filter((time) => time > 0);
-  assert(tries.length > 1 && tries.length < 20, `${tries.length}`);
+Deno.test("where sleeps are long it goes to sleep at once", () => {
+  const timed = new Timed(64_000);
+  timed.exhaust();
+  for (let i = 0; i < 1000; i++) {
+    timed.sleep(1e6);
+    assert(timed.spend() <= 1000);
+  }
 });
 
 Deno.test("a hit makes the budget whole again", () => {
-  const { spend } = timed(64_000);
-  for (let i = 0; i < 3; i++) spend();
+  const timed = new Timed(64_000);
+  for (let i = 0; i < 3; i++) timed.spend();
   let looks = 0;
-  spend(() => ++looks === 20);
-  assert(spend() >= 64_000);
+  timed.spend(() => ++looks === 20);
+  assert(timed.spend() >= 64_000);
+});
+
+Deno.test("a short sleep makes the budget whole again", () => {
+  const timed = new Timed(64_000);
+  timed.exhaust();
+  timed.sleep(100_000);
+  assert(timed.spend() >= 64_000);
+});
+
+Deno.test("where sleeps are short and looking is in vain, it is tried more and more rarely", () => {
+  const timed = new Timed(64_000);
+  timed.exhaust();
+  const tries: number[] = [];
+  for (let i = 0; i < 2000; i++) {
+    timed.sleep(5_000);
+    if (timed.spend() > 1000) tries.push(i);
+  }
+  assertEquals(tries.slice(0, 5), [0, 2, 6, 14, 30]);
+  assertEquals(tries.at(-1)! - tries.at(-2)!, 256);
+});
+
+Deno.test("after a hit, the next short sleep leads to a try at once", () => {
+  const timed = new Timed(64_000);
+  timed.exhaust();
+  for (let i = 0; i < 100; i++) {
+    timed.sleep(5_000);
+    timed.spend();
+  }
+  while (!timed.spinner.spin(() => true)) timed.sleep(5_000);
+  timed.exhaust();
+  timed.sleep(5_000);
+  assert(timed.spend() >= 64_000);
 });
 
 Deno.test("it stops when something else is due, and learns nothing from that", () => {
-  const { spinner, spend } = timed(64_000);
-  assertEquals(spinner.spin(() => false, 10_000), false);
-  assert(spend() >= 64_000);
+  const timed = new Timed(64_000);
+  assertEquals(timed.spinner.spin(() => false, 10_000), false);
+  assert(timed.spend() >= 64_000);
 });
 
 Deno.test("without a budget nobody looks", () => {
-  const { spinner } = timed(0);
+  const timed = new Timed(0);
   let looks = 0;
-  for (let i = 0; i < 5000; i++) spinner.spin(() => ++looks > 0);
+  for (let i = 0; i < 5000; i++) {
+    timed.spend(() => ++looks > 0);
+    timed.sleep(5_000);
+  }
   assertEquals(looks, 0);
 });
