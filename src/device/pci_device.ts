@@ -37,8 +37,31 @@ export interface Clock {
   timer(callback: () => void): Timer;
 }
 
+/** Registers that a host may answer for: see {@linkcode DeviceHost.shadow}. All numbers are multiples of 4. */
+export interface ShadowedRegisters {
+  /** The BAR's index, or configuration space. */
+  readonly bar: number | "config";
+  /** First byte. */
+  readonly offset: number;
+  /** In bytes. */
+  readonly length: number;
+  /** Where they lie in the shadow. */
+  readonly at: number;
+}
+
 /** What the host of a device gives to it. */
 export interface DeviceHost {
+  /**
+   * Memory out of which the host may answer loads of registers without a call to the device. To be called while the device is made only.
+   *
+   * The device keeps there what a load would return: whenever a call to it returns, and before it drives its interrupt pin. No load
+   * of these registers has a side effect.
+   *
+   * @param size In bytes, a multiple of 4.
+   * @param ranges Which registers lie where in it; several may lie in one place.
+   * @returns zeroed bytes.
+   */
+  shadow(size: number, ranges: readonly ShadowedRegisters[]): Uint8Array;
   /** Guest RAM; refuses everything while the guest has not enabled bus mastering. */
   readonly dma: Dma;
   readonly interrupt: InterruptPin;

@@ -117,17 +117,19 @@ export class Channel {
   }
 
   /**
-   * Sends a request and waits for its RET, which is then {@linkcode incoming}.
+   * Sends a request and waits for its reply, which is then {@linkcode incoming}.
    *
    * @param timeout Milliseconds for both. @default {undefined} which waits without limit
+   * @param descriptors Go with the request.
+   * @param reply The command that answers it. @default {Command.RET}
    */
-  call(request: Message, timeout?: number): void {
+  call(request: Message, timeout?: number, descriptors: readonly number[] = NONE, reply: number = Command.RET): void {
     const deadline = deadlineAfter(timeout);
-    this.send(request, NONE, timeout);
+    this.send(request, descriptors, timeout);
     if (!this.#receive(deadline, request)) {
       throw this.#fail(new LinkError("the peer closed the link", "closed"));
     }
-    if (this.incoming.command !== Command.RET) {
+    if (this.incoming.command !== reply) {
       const got = commandName(this.incoming.command);
       throw this.#fail(new LinkError(`${got} came as the reply to ${commandName(request.command)}`));
     }

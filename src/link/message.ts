@@ -21,13 +21,18 @@
  * | BAR_READ | the same | 24 | 0 | RET |
  * | SET_IRQFD | none | 0 | 2: irq, resample | none |
  * | DEVICE_RESET | none | 0 | 0 | RET |
+ * | RING_SETUP | `uint32` lanes, slots | 8 | 2: ring, doorbell | RING_READY |
+ * | RING_READY | `uint32` size of the shadow, count, `uint32` {space, offset, length, at}[31] | 504 | 1: shadow | – |
  *
- * Two fields are ignored by QEMU, and carry a negotiation past it: `val` of a PCI_CFGREAD (an offer), and the upper
- * half of the value that answers it. Zero in both means that nothing is offered.
+ * Two fields are ignored by QEMU, and carry a negotiation past it: `val` of a PCI_CFGREAD (an {@linkcode Offer}), and the upper
+ * half of the value that answers it. Zero in both means that nothing is offered. The last two commands are splitvm's own, and go
+ * only to a peer that has answered an offer.
  *
  * @module
  */
 import { LinkError } from "./link_error.ts";
+import { checkGeometry, type RingGeometry } from "./ring/layout.ts";
+import { MAX_SHADOW_RANGES, type ShadowLayout, type ShadowRange } from "./ring/shadow.ts";
 
 /** What a message asks for. */
 export const Command = {
@@ -39,13 +44,25 @@ export const Command = {
   BAR_READ: 5,
   SET_IRQFD: 6,
   DEVICE_RESET: 7,
+  RING_SETUP: 16,
+  RING_READY: 17,
 } as const;
+
+/** What the two ends of a link may agree upon beyond the commands of QEMU: a mark in the upper half, and a bit for each thing below. */
+export const Offer = { NONE: 0, MARK: 0x73760000, RING: 0x00000001 } as const;
+
+/** Whether a word from a peer offers something, or takes it. @param what One of the bits of {@linkcode Offer}. */
+export function offers(word: number, what: number): boolean {
+  return (word & 0xffff0000) === Offer.MARK && (word & what) !== 0;
+}
 
 /** Size of a header in bytes. */
 export const HEADER_SIZE = 16;
 
-/** Size of the largest payload in bytes, that of SYNC_SYSMEM. */
-export const MAX_PAYLOAD = 192;
+const SHADOW_RANGE_SIZE = 16;
+
+/** Size of the largest payload in bytes, that of RING_READY. */
+export const MAX_PAYLOAD = 8 + SHADOW_RANGE_SIZE * MAX_SHADOW_RANGES;
 
 /** The most regions in a SYNC_SYSMEM: the format has room for 8, but QEMU refuses a message with 8 descriptors. */
 export const MAX_REGIONS = 7;
@@ -68,6 +85,11 @@ const Field = {
   GPAS: HEADER_SIZE,
   SIZES: HEADER_SIZE + 8 * REGION_SLOTS,
   OFFSETS: HEADER_SIZE + 16 * REGION_SLOTS,
+  RING_LANES: HEADER_SIZE,
+  RING_SLOTS: HEADER_SIZE + 4,
+  SHADOW_SIZE: HEADER_SIZE,
+  SHADOW_COUNT: HEADER_SIZE + 4,
+  SHADOW_RANGES: HEADER_SIZE + 8,
 } as const;
 
 /** What is fixed about a command: its name, its payload sizes, and how many descriptors go with it. */
@@ -82,8 +104,8 @@ function rule(name: keyof typeof Command, sizes: readonly number[], least = 0, m
   return { name, sizes, leastDescriptors: least, mostDescriptors: most };
 }
 
-/** By command number. */
-const RULES: readonly CommandRule[] = [
+/** By command number; most have none. */
+const RULES: readonly (CommandRule | undefined)[] = [
   rule("SYNC_SYSMEM", [192], 1, MAX_REGIONS),
   rule("RET", [8, 0]),
   rule("PCI_CFGWRITE", [12]),
@@ -92,6 +114,9 @@ const RULES: readonly CommandRule[] = [
   rule("BAR_READ", [24]),
   rule("SET_IRQFD", [0], 2),
   rule("DEVICE_RESET", [0]),
+  ...new Array(Command.RING_SETUP - Command.DEVICE_RESET - 1).fill(undefined),
+  rule("RING_SETUP", [8], 2),
+  rule("RING_READY", [MAX_PAYLOAD], 1),
 ];
 
 /** The name of a command for messages to people; its number where it has none. */
@@ -195,6 +220,27 @@ export class Message {
     };
   }
 
+  /** RING_SETUP: what was agreed upon about the ring. Not checked. */
+  get ringGeometry(): RingGeometry {
+    return {
+      lanes: this.#view.getUint32(Field.RING_LANES, true),
+      slots: this.#view.getUint32(Field.RING_SLOTS, true),
+    };
+  }
+
+  /** RING_READY: how many ranges there are. */
+  get shadowCount(): number {
+    return this.#view.getUint32(Field.SHADOW_COUNT, true);
+  }
+
+  /** RING_READY: what is in the shadow. Only the count is checked. */
+  get shadowLayout(): ShadowLayout {
+    return {
+      size: this.#view.getUint32(Field.SHADOW_SIZE, true),
+      ranges: Array.from({ length: this.shadowCount }, (_, i) => this.#shadowRange(i)),
+    };
+  }
+
   /**
    * Makes a SYNC_SYSMEM.
    *
@@ -253,6 +299,31 @@ export class Message {
   /** Makes a DEVICE_RESET. */
   setDeviceReset(): void {
     this.#begin(Command.DEVICE_RESET, 0);
+  }
+
+  /** Makes a RING_SETUP. */
+  setRingSetup({ lanes, slots }: RingGeometry): void {
+    this.#begin(Command.RING_SETUP, 8);
+    this.#view.setUint32(Field.RING_LANES, lanes, true);
+    this.#view.setUint32(Field.RING_SLOTS, slots, true);
+  }
+
+  /** Makes a RING_READY. @throws {RangeError} for more than {@linkcode MAX_SHADOW_RANGES} ranges. */
+  setRingReady({ size, ranges }: ShadowLayout): void {
+    if (ranges.length > MAX_SHADOW_RANGES) throw new RangeError(`${ranges.length} ranges do not fit a RING_READY`);
+    this.#begin(Command.RING_READY, MAX_PAYLOAD);
+    this.bytes.fill(0, HEADER_SIZE);
+    this.#view.setUint32(Field.SHADOW_SIZE, size, true);
+    this.#view.setUint32(Field.SHADOW_COUNT, ranges.length, true);
+    ranges.forEach(({ space, offset, length, at }, i) => {
+      const start = Field.SHADOW_RANGES + SHADOW_RANGE_SIZE * i;
+      [space, offset, length, at].forEach((word, j) => this.#view.setUint32(start + 4 * j, word, true));
+    });
+  }
+
+  #shadowRange(index: number): ShadowRange {
+    const word = (i: number) => this.#view.getUint32(Field.SHADOW_RANGES + SHADOW_RANGE_SIZE * index + 4 * i, true);
+    return { space: word(0), offset: word(1), length: word(2), at: word(3) };
   }
 
   #setConfig(command: number, address: number, length: number, value: number): void {
@@ -329,7 +400,25 @@ export function checkPayload(message: Message, descriptors: number): void {
       return checkBar(message);
     case Command.SYNC_SYSMEM:
       return checkRegions(message, descriptors);
+    case Command.RING_SETUP:
+      return checkRing(message);
+    case Command.RING_READY:
+      return checkShadow(message);
   }
+}
+
+function checkRing(message: Message): void {
+  try {
+    checkGeometry(message.ringGeometry);
+  } catch (error) {
+    throw new LinkError(`RING_SETUP: ${(error as Error).message}`);
+  }
+}
+
+/** What the ranges are is for the one to check who knows the device's BARs. */
+function checkShadow(message: Message): void {
+  const count = message.shadowCount;
+  if (count > MAX_SHADOW_RANGES) throw new LinkError(`RING_READY: ${count} ranges; ${MAX_SHADOW_RANGES} are the most`);
 }
 
 function checkConfig(message: Message): void {

@@ -2,7 +2,8 @@
  * The shadow of a device's registers: what they hold, in memory of the device process that the VMM can read.
  *
  * A device declares ranges in which a load has no side effect. It keeps the shadow current: bytes are up to date before a store that changes
- * them counts as done (the lane's tail), and before an interrupt is signalled that tells of them. A vCPU may then load from the
+ * them counts as done (the lane's tail), and before an interrupt is signalled that tells of them. x86-64 shows a thread's stores to
+ * others in the order of its program, so nothing else is needed for that. A vCPU may then load from the
  * shadow whenever nothing that was asked for before is outstanding; `RingProducer.load` does so.
  *
  * @module
@@ -18,61 +19,66 @@ export interface ShadowRange {
   readonly offset: number;
   /** In bytes, a multiple of 4. */
   readonly length: number;
+  /** Where it lies in the shadow, a multiple of 4. Ranges may lie in one place: registers that answer at several. */
+  readonly at: number;
+}
+
+/** What a shadow holds. */
+export interface ShadowLayout {
+  /** In bytes. */
+  readonly size: number;
+  readonly ranges: readonly ShadowRange[];
 }
 
 /** The most ranges that a device has. */
-export const MAX_SHADOW_RANGES = 32;
+export const MAX_SHADOW_RANGES = 31;
 
 /** The most bytes that they have together. */
 export const MAX_SHADOW_SIZE = 0x10000;
-
-const PAGE_SIZE = 4096;
 
 /** Words of a range in the table: space, first offset, end, and where it is in the shadow. */
 const RANGE_WORDS = 4;
 
 /**
- * Makes sure of ranges that a peer has declared.
+ * Makes sure of what a peer has declared.
  *
  * @param spaces The size of each space in bytes.
- * @throws {LinkError} when they lie outside of the spaces, overlap, or are too many.
+ * @throws {LinkError} when ranges lie outside of the spaces or the shadow, overlap in a space, or are too many.
  */
-export function checkShadowRanges(ranges: readonly ShadowRange[], spaces: readonly number[]): void {
+export function checkShadowLayout({ size, ranges }: ShadowLayout, spaces: readonly number[]): void {
+  if (!Number.isSafeInteger(size) || size < 0 || size > MAX_SHADOW_SIZE) {
+    throw new LinkError(`shadow: ${size} bytes; ${MAX_SHADOW_SIZE} are the most`);
+  }
   if (ranges.length > MAX_SHADOW_RANGES) {
     throw new LinkError(`shadow: ${ranges.length} ranges; ${MAX_SHADOW_RANGES} are the most`);
   }
-  let total = 0;
+  ranges.forEach((range, i) => checkRange(i, range, spaces, size));
   ranges.forEach(({ space, offset, length }, i) => {
-    const whole = [space, offset, length].every((value) => Number.isSafeInteger(value) && value >= 0);
-    const aligned = offset % 4 === 0 && length % 4 === 0 && length > 0;
-    if (!whole || !aligned || space >= Space.COUNT || offset + length > (spaces[space] ?? 0)) {
-      throw new LinkError(`shadow: range ${i} has ${length} bytes at offset ${offset} of space ${space}`);
-    }
     const overlapped = ranges.findIndex((other, j) =>
       j < i && other.space === space && other.offset < offset + length && offset < other.offset + other.length
     );
     if (overlapped >= 0) throw new LinkError(`shadow: ranges ${overlapped} and ${i} overlap`);
-    total += length;
   });
-  if (total > MAX_SHADOW_SIZE) throw new LinkError(`shadow: ranges of ${total} bytes; ${MAX_SHADOW_SIZE} are the most`);
 }
 
-/** The size in bytes of a shadow of these ranges, whole pages. */
-export function shadowSize(ranges: readonly ShadowRange[]): number {
-  const total = ranges.reduce((sum, { length }) => sum + length, 0);
-  return Math.max(1, Math.ceil(total / PAGE_SIZE)) * PAGE_SIZE;
+function checkRange(i: number, range: ShadowRange, spaces: readonly number[], size: number): void {
+  const { space, offset, length, at } = range;
+  const aligned = [space, offset, length, at].every((value) => Number.isSafeInteger(value) && value >= 0) &&
+    offset % 4 === 0 && length % 4 === 0 && at % 4 === 0 && length > 0;
+  if (!aligned || space >= Space.COUNT || offset + length > (spaces[space] ?? 0)) {
+    throw new LinkError(`shadow: range ${i} has ${length} bytes at offset ${offset} of space ${space}`);
+  }
+  if (at + length > size) throw new LinkError(`shadow: range ${i} ends at ${at + length} of ${size} bytes`);
 }
 
-/** Where registers are in a shadow: the ranges lie in it one after the other. */
+/** Where registers are in a shadow. */
 class ShadowTable {
   readonly #table: Float64Array;
 
   constructor(ranges: readonly ShadowRange[]) {
-    let at = 0;
-    this.#table = Float64Array.from(ranges.flatMap(({ space, offset, length }) => {
-      at += length;
-      return [space, offset, offset + length, at - length];
-    }));
+    this.#table = Float64Array.from(
+      ranges.flatMap(({ space, offset, length, at }) => [space, offset, offset + length, at]),
+    );
   }
 
   /** The position of a register in the shadow, -1 when it is not there as a whole. */
@@ -103,12 +109,6 @@ class Registers {
     if (size === 4) return Atomics.load(this.#words, at >>> 2) >>> 0;
     return size === 2 ? Atomics.load(this.#halves, at >>> 1) : Atomics.load(this.#bytes, at);
   }
-
-  write(at: number, size: AccessSize, value: number): void {
-    if (size === 4) this.#words[at >>> 2] = value;
-    else if (size === 2) this.#halves[at >>> 1] = value;
-    else this.#bytes[at] = value;
-  }
 }
 
 /** The VMM's view of a shadow. The peer can change what it holds at any time; it can have any value within its width. */
@@ -117,8 +117,8 @@ export class ShadowReader {
   readonly #registers: Registers;
 
   /**
-   * @param memory At least {@linkcode shadowSize} bytes, at a multiple of 4.
-   * @param ranges As {@linkcode checkShadowRanges} accepts them.
+   * @param memory The shadow, at a multiple of 4.
+   * @param ranges As {@linkcode checkShadowLayout} accepts them.
    */
   constructor(memory: Uint8Array, ranges: readonly ShadowRange[]) {
     this.#table = new ShadowTable(ranges);
@@ -138,30 +138,5 @@ export class ShadowReader {
   /** Reads what is at a position, zero-extended. */
   read(at: number, size: AccessSize): number {
     return this.#registers.read(at, size);
-  }
-}
-
-/** The device's side of a shadow. What it writes is seen by the VMM before anything that this thread publishes or signals later. */
-export class ShadowWriter {
-  readonly #table: ShadowTable;
-  readonly #registers: Registers;
-
-  /** See {@linkcode ShadowReader}. */
-  constructor(memory: Uint8Array, ranges: readonly ShadowRange[]) {
-    this.#table = new ShadowTable(ranges);
-    this.#registers = new Registers(memory);
-  }
-
-  /** Keeps a register's value. Aligned ones change at once, others byte by byte; those outside the ranges are left out. */
-  write(space: number, offset: number, size: AccessSize, value: number): void {
-    if ((offset & (size - 1)) === 0) {
-      const at = this.#table.find(space, offset, size);
-      if (at >= 0) this.#registers.write(at, size, value);
-      if (at >= 0 || size === 1) return;
-    }
-    for (let i = 0; i < size; i++) {
-      const at = this.#table.find(space, offset + i, 1);
-      if (at >= 0) this.#registers.write(at, 1, value >>> (8 * i));
-    }
   }
 }
