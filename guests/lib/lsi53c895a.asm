@@ -9,6 +9,7 @@ DSA             equ 0x10
 ISTAT0          equ 0x14
 DSP             equ 0x2c                ; a write of its last byte starts SCRIPTS
 DSPS            equ 0x30
+SCRATCHA        equ 0x34                ; a register without a meaning of its own
 DIEN            equ 0x39
 SIEN0           equ 0x40
 SIEN1           equ 0x41

@@ -1,8 +1,8 @@
-; The benchmark guest: reads and writes a device's register, and its configuration space, many times over, and prints
-; how many cycles of the time-stamp counter that took.
+; The benchmark guest: makes accesses of several kinds to an LSI 53C895A, many times over, and prints how many cycles of
+; the time-stamp counter that took.
 ;
-; DEVICE_ID (device << 16 | vendor), BAR_OFFSET (a dword register in the first memory BAR, of which reads and writes
-; have no side effects) and ACCESSES come from the builder.
+; WARM_UP (accesses of each kind that are not timed), ACCESSES (how many are timed together) and ROUNDS (how often all
+; kinds get their turn) come from the builder, and are not 0.
 
 bits 32
 org 0x100000
@@ -10,8 +10,17 @@ org 0x100000
 %include "serial.asm"
 %include "pci.asm"
 %include "power.asm"
+%include "lsi53c895a.asm"
 
+PATTERN         equ 0x12345678
 STACK_SIZE      equ 0x1000
+
+; Runs what stands at the label %1 in a loop, without a word.
+%macro warm_up 1
+        mov     esi, %1
+        mov     ecx, WARM_UP
+        call    repeat
+%endmacro
 
 ; Runs what stands at the label %2 in a loop, and prints a line with the name %1.
 %macro measure 2
@@ -25,45 +34,60 @@ entry:
         mov     esp, memory_end
         cld
         call    serial_init
-        mov     eax, DEVICE_ID
+        mov     eax, LSI53C895A_ID
         call    find_function
         jnc     .found
-        fail    `the device is not on PCI bus 0`
+        fail    `there is no LSI 53C895A on PCI bus 0`
 .found:
-        mov     ebx, PCI_BAR0
-.bar:
+        mov     ebx, PCI_BAR0 + 4       ; the registers, in memory space
         call    place_bar
-        jecxz   .next
-        test    edx, edx
-        jz      .memory
-.next:
-        add     ebx, 4
-        cmp     ebx, PCI_BAR0 + 6 * 4
-        jb      .bar
-        fail    `the device has no memory BAR`
-.memory:
-        lea     edi, [eax + BAR_OFFSET]
+        mov     edi, eax
+        mov     ebx, PCI_BAR0 + 8       ; SCRIPTS RAM
+        call    place_bar
+        mov     [scripts_ram], eax
         mov     eax, PCI_COMMAND
         mov     ecx, COMMAND_MEMORY
         call    config_write
+        call    check
+        warm_up load
+        warm_up load_effect
+        warm_up store
+        warm_up store_ram
+        warm_up store_load
+        warm_up read_configuration
+.round:
         measure `nothing`, nothing
-        measure `bar-read`, bar_read
-        measure `bar-write`, bar_write
-        measure `bar-write-read`, bar_write_read
+        measure `load`, load
+        measure `load-effect`, load_effect
+        measure `store`, store
+        measure `store-ram`, store_ram
+        measure `store-load`, store_load
         measure `config-read`, read_configuration
+        dec     dword [rounds]
+        jnz     .round
         say     `bench: done\n`
         jmp     power_off
 
-; Calls ESI ACCESSES times. EDI is the register's address, EBP the function.
+; Ends the machine unless registers and SCRIPTS RAM are where they were put, and keep what is stored.
+check:
+        mov     dword [edi + SCRATCHA], PATTERN
+        mov     ebx, [scripts_ram]
+        mov     dword [ebx], ~PATTERN
+        cmp     dword [edi + SCRATCHA], PATTERN
+        jne     .lost
+        cmp     dword [ebx], ~PATTERN
+        jne     .lost
+        ret
+.lost:
+        fail    `what was stored in the device was not there afterwards`
+
+; Calls ESI ACCESSES times, and prints the rest of the line.
 run:
         rdtsc
         push    edx
         push    eax
         mov     ecx, ACCESSES
-.again:
-        call    esi
-        dec     ecx
-        jnz     .again
+        call    repeat
         rdtsc
         pop     ecx
         pop     ebx
@@ -82,26 +106,56 @@ run:
         say     `\n`
         ret
 
+; Calls ESI ECX times. EDI is where the registers are, EBX SCRIPTS RAM, EBP the function.
+repeat:
+        mov     ebx, [scripts_ram]
+.again:
+        call    esi
+        dec     ecx
+        jnz     .again
+        ret
+
+; The loop alone.
 nothing:
         ret
 
-bar_read:
-        mov     eax, [edi]
+load:
+        mov     eax, [edi + DSP]
         ret
 
-bar_write:
-        mov     [edi], ecx
+; DSTAT's bits go away when they are read.
+load_effect:
+        mov     al, [edi + DSTAT]
         ret
 
-; A read waits for the writes before it, where those are posted.
-bar_write_read:
-        mov     [edi], ecx
-        mov     eax, [edi]
+store:
+        mov     [edi + SCRATCHA], ecx
         ret
 
+store_ram:
+        mov     [ebx], ecx
+        ret
+
+; The load waits for the store, where that is posted.
+store_load:
+        mov     [edi + SCRATCHA], ecx
+        mov     eax, [edi + SCRATCHA]
+        ret
+
+; Both of the two ports are accessed, as PCI has it.
 read_configuration:
-        mov     eax, PCI_ID
-        jmp     config_read
+        mov     eax, ebp
+        mov     dx, CONFIG_ADDRESS
+        out     dx, eax
+        mov     dx, CONFIG_DATA
+        in      eax, dx
+        ret
+
+align 4, db 0
+rounds:
+        dd      ROUNDS
+scripts_ram:
+        dd      0
 
 align 16, db 0
 image_end:
