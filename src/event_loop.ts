@@ -1,5 +1,5 @@
 /**
- * The loop of a device process: descriptors and timers take turns.
+ * The loop of a device process: polled sources, descriptors and timers take turns.
  *
  * A turn hands on what was gathered before it (requests to the host's kernel go in batches), looks at every descriptor
  * that is ready, once, and then fires the timers that were due when the turn began to fire them, once. So neither starves
@@ -12,6 +12,7 @@ import type { Clock, Timer } from "./device/pci_device.ts";
 import { monotonicNow } from "./ffi/clock.ts";
 import { armTimerFd, createTimerFd, EDGE_TRIGGERED, Ready } from "./ffi/event.ts";
 import { closeFd } from "./ffi/file.ts";
+import { type PolledSource, PolledSources } from "./polled_sources.ts";
 import { type Watch, Watches } from "./watches.ts";
 
 /** Work that is done in every turn. */
@@ -20,12 +21,18 @@ export interface Hook {
   cancel(): void;
 }
 
+/** In one of so many turns descriptors are looked at although a polled source has something. */
+const TURNS_WITHOUT_LOOK = 32;
+
 /** Watches descriptors and runs timers on CLOCK_MONOTONIC, on one thread. */
 export class EventLoop implements Clock {
   readonly #watches = new Watches();
   readonly #timerFd = createTimerFd();
   readonly #armed = new Set<LoopTimer>();
   readonly #hooks = new Set<{ readonly work: () => boolean }>();
+  readonly #polled = new PolledSources(() => this.#watches.wait(0) > 0);
+  /** Turns since descriptors were looked at. */
+  #turns = 0;
   /** What the timerfd is set to, if it has not fired yet. */
   #alarm = Infinity;
   #closed = false;
@@ -61,6 +68,12 @@ export class EventLoop implements Clock {
     return { cancel: () => void this.#hooks.delete(hook) };
   }
 
+  /** Serves a source in each turn, and before the loop sleeps has it announce that. */
+  poll(source: PolledSource): Hook {
+    this.#polled.add(source);
+    return { cancel: () => this.#polled.delete(source) };
+  }
+
   /**
    * Does the work that {@linkcode beforeWaiting} puts off, now: before something that takes time, such as waking another process.
    *
@@ -80,9 +93,8 @@ export class EventLoop implements Clock {
    */
   turn(wait = true): boolean {
     const busy = this.handOn();
-    const timeout = this.#prepareToWait();
-    const ready = this.#watches.wait(wait && !busy ? timeout : 0);
-    return this.#armed.size > 0 && this.#fireTimers() || ready > 0 || busy;
+    const found = this.#polled.size > 0 ? this.#poll(wait && !busy) : this.#look(wait && !busy);
+    return this.#armed.size > 0 && this.#fireTimers() || found || busy;
   }
 
   /** Closes the loop's own descriptors. Calling it again does nothing. */
@@ -93,9 +105,39 @@ export class EventLoop implements Clock {
     closeFd(this.#timerFd);
   }
 
+  #look(wait: boolean): boolean {
+    const timeout = this.#prepareToWait();
+    return this.#watches.wait(wait ? timeout : 0) > 0;
+  }
+
+  #poll(wait: boolean): boolean {
+    if (this.#polled.serve()) {
+      if (++this.#turns >= TURNS_WITHOUT_LOOK) this.#lookOnly();
+      return true;
+    }
+    if (!wait) return this.#lookOnly();
+    return this.#polled.spin(this.#earliest()) || this.#sleep();
+  }
+
+  #lookOnly(): boolean {
+    this.#turns = 0;
+    return this.#watches.wait(0) > 0;
+  }
+
+  /** @returns whether there is something, which may be for a polled source to find in the next turn. */
+  #sleep(): boolean {
+    const timeout = this.#prepareToWait();
+    if (timeout === 0) return this.#lookOnly();
+    if (!this.#polled.announceSleep()) return true;
+    const ready = this.#watches.wait(timeout);
+    this.#polled.awake();
+    return ready > 0;
+  }
+
   #fireTimers(): boolean {
     const earliest = this.#earliest();
-    if (earliest >= this.#alarm) return false; // the timerfd would have fired
+    // The timerfd would have fired; but it is not looked at in each turn when there are polled sources.
+    if (earliest >= this.#alarm && this.#polled.size === 0) return false;
     const now = monotonicNow();
     if (earliest > now) return false;
     // A copy, so that timers which callbacks arm wait for the next turn.
