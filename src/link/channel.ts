@@ -72,6 +72,8 @@ export class Channel {
   readonly #unsent = new Uint8Array(HEADER_SIZE + MAX_PAYLOAD);
   #unsentFrom = 0;
   #unsentEnd = 0;
+  /** Those that go with the first byte of them. */
+  #unsentDescriptors = NONE;
   #failure: LinkError | undefined;
   #closed = false;
 
@@ -148,27 +150,30 @@ export class Channel {
   /**
    * Sends a message without waiting. What the socket does not take is kept, and goes out by {@linkcode flush}.
    *
+   * @param descriptors Go with the header; they stay the caller's, open until all of the message is sent.
    * @returns whether all of it is sent.
    * @throws {TypeError} when bytes of an earlier message are still unsent.
    */
-  post(message: Message): boolean {
+  post(message: Message, descriptors: readonly number[] = NONE): boolean {
     if (this.unsent) throw new TypeError("A message was posted before the one before it was sent");
-    checkOutgoing(message, 0);
+    checkOutgoing(message, descriptors.length);
     const length = message.length;
-    const step = this.#send(message.bytes, 0, length, NONE, false);
+    const step = this.#send(message.bytes, 0, length, descriptors, false);
     const sent = step === WOULD_BLOCK ? 0 : step;
     if (sent === length) return true;
     this.#unsent.set(message.bytes);
     this.#unsentFrom = sent;
     this.#unsentEnd = length;
+    this.#unsentDescriptors = sent === 0 ? descriptors : NONE;
     return false;
   }
 
   /** Sends on what {@linkcode post} left, without waiting. @returns whether all of it is sent. */
   flush(): boolean {
     while (this.unsent) {
-      const step = this.#send(this.#unsent, this.#unsentFrom, this.#unsentEnd, NONE, false);
+      const step = this.#send(this.#unsent, this.#unsentFrom, this.#unsentEnd, this.#unsentDescriptors, false);
       if (step === WOULD_BLOCK) return false;
+      this.#unsentDescriptors = NONE;
       this.#unsentFrom += step;
     }
     return true;
