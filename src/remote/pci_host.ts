@@ -6,6 +6,7 @@
  */
 import {
   type AccessSize,
+  allOnes,
   type BarMapping,
   ConfigSpace,
   PciCommand,
@@ -13,7 +14,10 @@ import {
   PciStatus,
 } from "../device/config_space.ts";
 import type { Dma } from "../device/guest_memory.ts";
-import type { Clock, DeviceHost, InterruptPin, PciDevice } from "../device/pci_device.ts";
+import type { Clock, DeviceHost, InterruptPin, PciDevice, ShadowedRegisters } from "../device/pci_device.ts";
+import type { RingTarget } from "../link/ring/consumer.ts";
+import { Space } from "../link/ring/layout.ts";
+import { RegisterShadow } from "./register_shadow.ts";
 
 /** A value of up to 64 bits in two unsigned halves. */
 export interface Halves {
@@ -47,16 +51,20 @@ function decides(offset: number, size: number): boolean {
  * Hosts one device. It is the device's {@linkcode DeviceHost}, so it is there before the device is: make it, make the
  * device with it, and {@linkcode PciHost.attach} that. Until then DMA is refused, and nothing may be accessed.
  */
-export class PciHost implements DeviceHost {
+export class PciHost implements DeviceHost, RingTarget {
   readonly dma: Dma;
   readonly interrupt: InterruptPin = { set: (asserted) => this.#setPin(asserted) };
   readonly clock: Clock;
+  /** What the device has declared by {@linkcode PciHost.shadow}. */
+  readonly registers: RegisterShadow = new RegisterShadow();
 
   readonly #line: InterruptPin;
   readonly #log: (line: string) => void;
   readonly #warned = new Set<string>();
   #device: PciDevice | undefined;
   #mappings: readonly BarMapping[] = [];
+  /** A bit for each BAR that answers. */
+  #answering = 0;
   #pin = false;
 
   constructor({ memory, line, clock, log }: PciHostOptions) {
@@ -69,10 +77,36 @@ export class PciHost implements DeviceHost {
     };
   }
 
-  /** Puts the device in its place. */
+  shadow(size: number, ranges: readonly ShadowedRegisters[]): Uint8Array {
+    if (this.#device !== undefined) throw new TypeError("A device asked for a shadow after it was made");
+    return this.registers.allocate(size, ranges);
+  }
+
+  /** Puts the device in its place. @throws {TypeError} when it has declared a shadow that it cannot have. */
   attach(device: PciDevice): void {
     this.#device = device;
+    this.registers.check(this.spaces);
     this.#decode();
+  }
+
+  /** The size in bytes of each {@linkcode Space}, 0 for a BAR that the device does not have. */
+  get spaces(): readonly number[] {
+    const sizes: number[] = new Array(Space.COUNT).fill(0);
+    sizes[Space.CONFIG] = PciConfig.SIZE;
+    for (const { index, size } of this.#attached.config.bars) sizes[Space.BAR0 + index] = size;
+    return sizes;
+  }
+
+  /** Reads a {@linkcode Space} at an offset within it. @returns the value; all-ones from a BAR that does not answer. */
+  load(space: number, offset: number, size: AccessSize): number {
+    if (space === Space.CONFIG) return this.#attached.config.read(offset, size);
+    return this.#answers(space) ? this.#attached.readBar(space - Space.BAR0, offset, size) : allOnes(size);
+  }
+
+  /** Writes a {@linkcode Space} at an offset within it. Nothing is done for a BAR that does not answer. */
+  store(space: number, offset: number, size: AccessSize, value: number): void {
+    if (space === Space.CONFIG) this.writeConfig(offset, size, value);
+    else if (this.#answers(space)) this.#attached.writeBar(space - Space.BAR0, offset, size, value);
   }
 
   /**
@@ -131,6 +165,12 @@ export class PciHost implements DeviceHost {
     this.#decode();
   }
 
+  /** Takes the shadow away. The device, which is closed, is not called afterwards. Calling it again does nothing. */
+  close(): void {
+    this.#device = undefined;
+    this.registers.close();
+  }
+
   warnOnce(what: string): void {
     if (this.#warned.has(what) || this.#warned.size > MAX_WARNINGS) return;
     this.#warned.add(what);
@@ -140,6 +180,10 @@ export class PciHost implements DeviceHost {
   get #attached(): PciDevice {
     if (this.#device === undefined) throw new TypeError("A PCI host was used before its device was attached");
     return this.#device;
+  }
+
+  #answers(space: number): boolean {
+    return (this.#answering & (1 << (space - Space.BAR0))) !== 0;
   }
 
   #find(address: number, size: number, memory: boolean): BarMapping | undefined {
@@ -153,6 +197,7 @@ export class PciHost implements DeviceHost {
   /** What depends on the command register and the BARs. */
   #decode(): void {
     this.#mappings = this.#attached.config.mappings();
+    this.#answering = this.#mappings.reduce((bits, { index }) => bits | (1 << index), 0);
     this.#drive();
   }
 

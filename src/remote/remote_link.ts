@@ -6,11 +6,12 @@
 import { Ready } from "../ffi/event.ts";
 import type { Channel } from "../link/channel.ts";
 import { LinkError } from "../link/link_error.ts";
-import { Command, type Message } from "../link/message.ts";
+import { Command, commandName, type Message, Offer, offers } from "../link/message.ts";
 import type { EventLoop } from "../event_loop.ts";
 import type { Watch } from "../watches.ts";
 import type { InterruptLine } from "./interrupt_line.ts";
 import type { Halves, PciHost } from "./pci_host.ts";
+import { RingService } from "./ring_service.ts";
 import type { SystemMemory } from "./system_memory.ts";
 
 /** What a {@linkcode RemoteLink} needs. It owns none of it. */
@@ -20,6 +21,8 @@ export interface RemoteLinkOptions {
   readonly host: PciHost;
   readonly memory: SystemMemory;
   readonly line: InterruptLine;
+  /** Whether the proxy may set up a ring. */
+  readonly accelerated: boolean;
   /**
    * The link has ended: by an error, or because the proxy has closed it. Called once, and nothing is served after it.
    */
@@ -31,13 +34,17 @@ export interface RemoteLinkOptions {
  * proxy that does not read its replies can bring about, no further message is taken.
  *
  * An access that no register answers is the guest's affair: it gets all-ones, as the reply to a write too, and the link
- * lives. A message that is not of the format, or a descriptor that is not what it should be, ends the link.
+ * lives. A message that is not of the format, or a descriptor that is not what it should be, ends the link, and so does a ring that is
+ * not used by its rules.
  */
 export class RemoteLink {
   readonly #options: RemoteLinkOptions;
   readonly #watch: Watch;
   readonly #value: Halves = { low: 0, high: 0 };
   #waitingForRoom = false;
+  /** Whether the proxy has been told that it may set up a ring. */
+  #offered = false;
+  #ring: RingService | undefined;
 
   constructor(options: RemoteLinkOptions) {
     this.#options = options;
@@ -47,6 +54,7 @@ export class RemoteLink {
   /** Stops serving, without a call to `onEnd`. */
   cancel(): void {
     this.#watch.cancel();
+    this.#ring?.close();
   }
 
   #ready(): void {
@@ -72,7 +80,7 @@ export class RemoteLink {
   }
 
   #end(error: LinkError | undefined): void {
-    this.#watch.cancel();
+    this.cancel();
     // A proxy that died before it read a reply has gone away like any other.
     this.#options.onEnd(error?.failure === "closed" ? undefined : error);
   }
@@ -95,15 +103,21 @@ export class RemoteLink {
         this.#options.host.reset();
         this.#options.channel.outgoing.setEmptyReturn(); // as QEMU's remote has it
         return this.#post();
+      case Command.RING_SETUP:
+        return this.#setUpRing(message);
       default:
-        throw new LinkError("RET: a device process asks for nothing that this could answer");
+        throw new LinkError(
+          `${commandName(message.command)}: a device process asks for nothing that this could answer`,
+        );
     }
   }
 
   #readConfig(message: Message): void {
     const value = this.#options.host.readConfig(message.configAddress, message.configLength);
-    if (value === undefined) this.#reply(0xffffffff, 0xffffffff);
-    else this.#reply(value, 0);
+    if (value === undefined) return this.#reply(0xffffffff, 0xffffffff);
+    const taken = this.#options.accelerated && offers(message.configValue, Offer.RING);
+    this.#offered ||= taken;
+    this.#reply(value, taken ? Offer.MARK | Offer.RING : Offer.NONE);
   }
 
   #writeConfig(message: Message): void {
@@ -134,6 +148,17 @@ export class RemoteLink {
     this.#options.line.connect(irq, resample);
   }
 
+  #setUpRing(message: Message): void {
+    if (!this.#offered) throw new LinkError("RING_SETUP: no ring was agreed upon");
+    if (this.#ring !== undefined) throw new LinkError("RING_SETUP: there is a ring already");
+    const { loop, channel, host } = this.#options;
+    const geometry = message.ringGeometry;
+    const [ring, doorbell] = channel.takeDescriptors();
+    this.#ring = new RingService({ loop, host, geometry, ring, doorbell, onFailure: (error) => this.#end(error) });
+    channel.outgoing.setRingReady(host.registers.layout);
+    this.#post([host.registers.fd]);
+  }
+
   #acknowledge(done: boolean): void {
     if (done) this.#reply(0, 0);
     else this.#reply(0xffffffff, 0xffffffff);
@@ -144,8 +169,8 @@ export class RemoteLink {
     this.#post();
   }
 
-  #post(): void {
-    if (!this.#options.channel.post(this.#options.channel.outgoing)) this.#waitFor(Ready.OUT);
+  #post(descriptors?: readonly number[]): void {
+    if (!this.#options.channel.post(this.#options.channel.outgoing, descriptors)) this.#waitFor(Ready.OUT);
   }
 
   #waitFor(events: number): void {

@@ -3,9 +3,8 @@
  *
  * @module
  */
-import type { DeviceConfig } from "./devices.ts";
 import { EventLoop } from "../event_loop.ts";
-import { RemoteObject } from "./remote_object.ts";
+import { RemoteObject, type RemoteObjectOptions } from "./remote_object.ts";
 import { RunState } from "./run_state.ts";
 
 /** A set of remote objects on one loop. */
@@ -34,7 +33,7 @@ export class RemoteMachine {
   }
 
   /** Hosts a device from now on. @throws {Error} one line: what is wrong with the socket or the device. */
-  add(object: { readonly id: string; readonly fd: number; readonly device: DeviceConfig }): void {
+  add(object: Pick<RemoteObjectOptions, "id" | "fd" | "device" | "accelerated">): void {
     this.#objects.add(new RemoteObject({ ...object, loop: this.loop, runState: this.runState, log: this.#log }));
   }
 

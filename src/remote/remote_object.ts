@@ -28,6 +28,8 @@ export interface RemoteObjectOptions {
   readonly device: DeviceConfig;
   readonly loop: EventLoop;
   readonly runState: RunState;
+  /** Whether the proxy may set up a ring. @default {true} */
+  readonly accelerated?: boolean;
   /** Writes one line to the log. */
   readonly log: (line: string) => void;
 }
@@ -47,7 +49,7 @@ export class RemoteObject {
   #failed = false;
 
   /** @throws {Error} one line: what is wrong with the socket or the device. */
-  constructor({ id, fd, device, loop, runState, log }: RemoteObjectOptions) {
+  constructor({ id, fd, device, loop, runState, accelerated = true, log }: RemoteObjectOptions) {
     this.id = id;
     this.#log = log;
     if (!isUnixStreamSocket(fd)) throw new Error(`remote-object ${id}: fd ${fd} is not an open UNIX stream socket`);
@@ -61,12 +63,13 @@ export class RemoteObject {
     try {
       const onClose = (release: () => void) => void this.#releases.push(release);
       this.#device = createDevice(device, { host: this.#host, loop, runState, onClose });
+      this.#host.attach(this.#device);
     } catch (error) {
       this.#release();
+      this.#host.close();
       closeFd(fd);
       throw error;
     }
-    this.#host.attach(this.#device);
     this.#channel = new Channel(fd);
     this.#link = new RemoteLink({
       loop,
@@ -74,6 +77,7 @@ export class RemoteObject {
       host: this.#host,
       memory: this.#memory,
       line: this.#line,
+      accelerated,
       onEnd: (error) => this.#end(error),
     });
   }
@@ -102,6 +106,7 @@ export class RemoteObject {
     this.#release();
     this.#line.disconnect();
     this.#memory.close();
+    this.#host.close();
   }
 
   #end(error: LinkError | undefined): void {
