@@ -95,6 +95,7 @@ export function allOnes(size: number): number {
 export class ConfigSpace {
   /** The 256 bytes; a device model may set them directly. */
   readonly bytes: Uint8Array;
+  readonly #view: DataView;
   readonly #writable = new Uint8Array(PciConfig.SIZE);
   readonly #clearable = new Uint8Array(PciConfig.SIZE);
   readonly #resetValue = new Uint8Array(PciConfig.SIZE);
@@ -111,6 +112,7 @@ export class ConfigSpace {
   constructor(bytes: Uint8Array = new Uint8Array(PciConfig.SIZE), { attached = false } = {}) {
     if (bytes.length !== PciConfig.SIZE) throw new RangeError(`Config space has 256 bytes, not ${bytes.length}`);
     this.bytes = bytes;
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, PciConfig.SIZE);
     this.#attached = attached;
   }
 
@@ -185,17 +187,24 @@ export class ConfigSpace {
   /** Writes the writable bits of `size` bytes at `offset`; an illegal access does nothing. */
   write(offset: number, size: number, value: number): void {
     if (!ConfigSpace.fits(offset, size)) return;
+    let result = 0;
     for (let i = 0; i < size; i++) {
       const at = offset + i;
       const byte = (value >>> (8 * i)) & 0xff;
       const kept = (this.bytes[at] & ~this.#writable[at]) | (byte & this.#writable[at]);
-      this.bytes[at] = kept & ~(byte & this.#clearable[at]);
+      result |= (kept & ~(byte & this.#clearable[at])) << (8 * i);
     }
+    this.set(offset, size, result);
   }
 
-  /** Sets a register whatever its mask says: the device's own way in. */
+  /**
+   * Sets a register whatever its mask says: the device's own way in. It is one store, so that who reads the bytes meanwhile (see
+   * DeviceHost.shadow) does not find half of an address.
+   */
   set(offset: number, size: AccessSize, value: number): void {
-    for (let i = 0; i < size; i++) this.bytes[offset + i] = value >>> (8 * i);
+    if (size === 4) this.#view.setUint32(offset, value, true);
+    else if (size === 2) this.#view.setUint16(offset, value, true);
+    else this.#view.setUint8(offset, value);
   }
 
   /** Puts every register back to the value that it was defined with. */

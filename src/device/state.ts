@@ -34,6 +34,11 @@ export type StateValues<F extends StateFields> =
   }
   & { readonly [K in keyof F as F[K] extends BytesField ? K : never]: Uint8Array };
 
+/** Memory for some of a record's runs of bytes, by field name, each of the field's length. */
+export type StatePlaces<F extends StateFields> = {
+  readonly [K in keyof F as F[K] extends BytesField ? K : never]?: Uint8Array;
+};
+
 /** What {@linkcode StateRecord.save} returns: plain data that can be serialised. */
 export interface SavedState {
   readonly name: string;
@@ -43,7 +48,7 @@ export interface SavedState {
 
 /** A record in memory. */
 export interface StateRecord {
-  /** The memory that holds the fields; hand it to {@linkcode StateLayout.attach} on another thread. */
+  /** The memory that holds the fields but those with a place of their own; hand it to {@linkcode StateLayout.attach} on another thread. */
   readonly buffer: ArrayBufferLike;
   /** A copy of every field, by name. */
   save(): SavedState;
@@ -62,8 +67,13 @@ export interface StateLayout<F extends StateFields> {
   readonly version: number;
   /** Size of a record in bytes. */
   readonly size: number;
-  /** A zeroed record in memory of its own, shareable between threads when `shared`. */
-  allocate(options?: { shared?: boolean }): StateValues<F> & StateRecord;
+  /**
+   * A zeroed record in memory of its own.
+   *
+   * @param options `shared`: shareable between threads. `places`: memory, as it is, for fields that have to lie somewhere else.
+   * @throws {RangeError} when a place does not have the field's length.
+   */
+  allocate(options?: { shared?: boolean; places?: StatePlaces<F> }): StateValues<F> & StateRecord;
   /** A record over a buffer that another thread allocated. */
   attach(buffer: ArrayBufferLike): StateValues<F> & StateRecord;
 }
@@ -94,9 +104,12 @@ function place(fields: StateFields): { placed: Placed[]; size: number } {
 }
 
 /** An accessor over a typed array made once for the record, so that a field costs an indexed load or store. */
-function accessor({ type, offset }: Placed, buffer: ArrayBufferLike): PropertyDescriptor {
+function accessor({ name, type, offset }: Placed, buffer: ArrayBufferLike, place?: Uint8Array): PropertyDescriptor {
   if (typeof type !== "string") {
-    return { enumerable: true, value: new Uint8Array(buffer, offset, type.bytes) };
+    if (place !== undefined && place.length !== type.bytes) {
+      throw new RangeError(`Field ${name} has ${type.bytes} bytes, and its place ${place.length}`);
+    }
+    return { enumerable: true, value: place ?? new Uint8Array(buffer, offset, type.bytes) };
   }
   if (type === "bool") {
     const array = new Uint8Array(buffer, offset, 1);
@@ -126,12 +139,15 @@ function valueProblem(type: ScalarField | BytesField, value: unknown): string | 
 export function defineState<const F extends StateFields>(name: string, version: number, fields: F): StateLayout<F> {
   const { placed, size } = place(fields);
 
-  function attach(buffer: ArrayBufferLike): StateValues<F> & StateRecord {
+  function attach(buffer: ArrayBufferLike, places: StatePlaces<F> = {}): StateValues<F> & StateRecord {
     if (buffer.byteLength < size) {
       throw new RangeError(`The state of ${name} takes ${size} bytes, not ${buffer.byteLength}`);
     }
     const record: Record<string, unknown> = {};
-    for (const field of placed) Object.defineProperty(record, field.name, accessor(field, buffer));
+    const placeOf = new Map(Object.entries<Uint8Array | undefined>(places));
+    for (const field of placed) {
+      Object.defineProperty(record, field.name, accessor(field, buffer, placeOf.get(field.name)));
+    }
     const hidden = {
       buffer,
       save: () => save(record),
@@ -170,7 +186,8 @@ export function defineState<const F extends StateFields>(name: string, version: 
     name,
     version,
     size,
-    allocate: ({ shared = false } = {}) => attach(shared ? new SharedArrayBuffer(size) : new ArrayBuffer(size)),
-    attach,
+    allocate: ({ shared = false, places } = {}) =>
+      attach(shared ? new SharedArrayBuffer(size) : new ArrayBuffer(size), places),
+    attach: (buffer) => attach(buffer),
   };
 }

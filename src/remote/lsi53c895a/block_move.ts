@@ -9,7 +9,7 @@ import { REFUSED } from "./bus_master.ts";
 import { Wait } from "./chip_state.ts";
 import { Phase } from "./connection.ts";
 import { MAX_MESSAGE } from "./messages.ts";
-import { Ccntl0, Ccntl1, ControlLine, Dmode, Dstat, Reg, Scntl0, Scntl2, Sist0, Sstat2 } from "./registers.ts";
+import { Ccntl0, Ccntl1, Dmode, Dstat, Reg, Scntl0, Scntl2, Sist0, Sstat2 } from "./registers.ts";
 import { longAddress, type ScriptsContext, signed24 } from "./scripts_context.ts";
 
 /** Bits of the first dword. */
@@ -203,7 +203,7 @@ export class BlockMove {
     const part = room.subarray(0, connection.takeMessage(room));
     file.bytes[Reg.SFBR] = part[0];
     file.bytes[Reg.SIDL] = part[part.length - 1];
-    file.raise(Reg.SOCL, ControlLine.ACK);
+    connection.setAcknowledge(true);
     if (!this.#toMemory(part)) return false;
     this.#advance(part.length);
     return true;

@@ -149,19 +149,6 @@ export class Connection implements ScsiInitiator {
     return this.#processes.size;
   }
 
-  /** The bus control lines as SBCL shows them. */
-  get lines(): number {
-    if (!this.#connected) return 0;
-    const own = this.#file.bytes[Reg.SOCL] & (ControlLine.ATN | ControlLine.ACK);
-    const request = this.#requested === Phase.NONE ? 0 : ControlLine.REQ | this.#requested;
-    return ControlLine.BSY | own | request;
-  }
-
-  /** The data lines as SBDL shows them: drivers peek at the message byte that waits. */
-  get dataLines(): number {
-    return this.#connected && this.#messageInCount > 0 ? this.#messageIn[0] : 0;
-  }
-
   /** Arbitrates, wins, and selects a target. One that is not there is found out by {@linkcode selecting}. */
   select(target: number, withAttention: boolean): void {
     this.#file.raise(Reg.SSTAT0, Sstat0.WOA);
@@ -217,6 +204,14 @@ export class Connection implements ScsiInitiator {
     this.#attention = asserted && this.#connected;
     if (asserted) this.#file.raise(Reg.SOCL, ControlLine.ATN);
     else this.#file.lower(Reg.SOCL, ControlLine.ATN);
+    this.#showLines();
+  }
+
+  /** Asserts or releases ACK/. */
+  setAcknowledge(asserted: boolean): void {
+    if (asserted) this.#file.raise(Reg.SOCL, ControlLine.ACK);
+    else this.#file.lower(Reg.SOCL, ControlLine.ACK);
+    this.#showLines();
   }
 
   /**
@@ -233,6 +228,7 @@ export class Connection implements ScsiInitiator {
     this.#requested = phase;
     const { bytes } = this.#file;
     if (phase !== Phase.NONE) bytes[Reg.SSTAT1] = (bytes[Reg.SSTAT1] & ~7) | phase;
+    this.#showLines();
     return phase;
   }
 
@@ -296,6 +292,7 @@ export class Connection implements ScsiInitiator {
     into.set(this.#messageIn.subarray(0, count));
     this.#messageIn.copyWithin(0, count, this.#messageInCount);
     this.#messageInCount -= count;
+    this.#showLines();
     return count;
   }
 
@@ -368,7 +365,14 @@ export class Connection implements ScsiInitiator {
     return state.save();
   }
 
-  /** Takes over what {@linkcode save} returned; the commands at hand are dropped. */
+  /** Puts into the registers what they tell of the connection: ISTAT0.CON, and the lines. To be called when they have been written anew. */
+  show(): void {
+    if (this.#connected) this.#file.raise(Reg.ISTAT0, Istat0.CON);
+    else this.#file.lower(Reg.ISTAT0, Istat0.CON);
+    this.#showLines();
+  }
+
+  /** Takes over what {@linkcode save} returned; the commands at hand are dropped. The registers have to be told: {@linkcode show}. */
   restore(saved: SavedState): void {
     const state = BusState.allocate();
     state.restore(saved);
@@ -424,6 +428,19 @@ export class Connection implements ScsiInitiator {
     return (betweenChunks || this.#processes.size === 1) && this.#patience.lasts;
   }
 
+  /** The lines as SBCL and SBDL show them; the message byte that waits is among the data, for drivers to peek at. */
+  #showLines(): void {
+    const { bytes } = this.#file;
+    if (!this.#connected) {
+      bytes[Reg.SBCL] = bytes[Reg.SBDL] = 0;
+      return;
+    }
+    const own = bytes[Reg.SOCL] & (ControlLine.ATN | ControlLine.ACK);
+    const request = this.#requested === Phase.NONE ? 0 : ControlLine.REQ | this.#requested;
+    bytes[Reg.SBCL] = ControlLine.BSY | own | request;
+    bytes[Reg.SBDL] = this.#messageInCount > 0 ? this.#messageIn[0] : 0;
+  }
+
   #connect(target: number): void {
     this.#connected = true;
     this.#reselected = false;
@@ -443,6 +460,7 @@ export class Connection implements ScsiInitiator {
     this.setAttention(false);
     this.#file.raise(Reg.SCNTL1, Scntl1.CON);
     this.#file.raise(Reg.SCNTL2, Scntl2.SDU);
+    this.show();
   }
 
   /** The target releases BSY/ of its own accord. */
@@ -469,6 +487,7 @@ export class Connection implements ScsiInitiator {
     this.#file.lower(Reg.SOCL, ControlLine.ACK);
     this.#file.lower(Reg.SCNTL1, Scntl1.CON);
     this.#file.raise(Reg.SSTAT2, Sstat2.LDSC);
+    this.show();
   }
 
   #start(cdb: Uint8Array): void {
@@ -501,6 +520,7 @@ export class Connection implements ScsiInitiator {
     if (this.#messageInCount + bytes.length > this.#messageIn.length) return;
     this.#messageIn.set(bytes, this.#messageInCount);
     this.#messageInCount += bytes.length;
+    this.#showLines();
   }
 
   #receive(message: Uint8Array): void {
@@ -551,6 +571,7 @@ export class Connection implements ScsiInitiator {
     if (this.#after !== After.DISCONNECT) return;
     this.#after = After.CONTINUE;
     this.#messageInCount = 0;
+    this.#showLines();
     if (this.#process !== undefined) this.#process.disconnectPrivilege = false;
   }
 
@@ -558,6 +579,7 @@ export class Connection implements ScsiInitiator {
     this.#drop(matches);
     this.#messageInCount = 0;
     this.#after = After.ABORTED;
+    this.#showLines();
   }
 
   #drop(matches: (process: IoProcess) => boolean): void {

@@ -31,20 +31,17 @@ export class Interrupts {
 
   /** Whether SIP, DIP or INTF is set: the driver has something to serve first. */
   get pending(): boolean {
-    return this.#scsiPending || this.#dmaPending || this.#file.has(Reg.ISTAT0, Istat0.INTF);
+    return this.#file.has(Reg.ISTAT0, Istat0.SIP | Istat0.DIP | Istat0.INTF);
   }
 
-  /** SIP and DIP as ISTAT0 shows them. */
-  get istatBits(): number {
-    return (this.#scsiPending ? Istat0.SIP : 0) | (this.#dmaPending ? Istat0.DIP : 0);
+  /** Whether such SCSI interrupts stop SCRIPTS and set SIP: they are fatal or not masked. */
+  isServed(sist0: number, sist1: number): boolean {
+    const { bytes } = this.#file;
+    return (sist0 & (FATAL_SIST0 | bytes[Reg.SIEN0])) !== 0 || (sist1 & (FATAL_SIST1 | bytes[Reg.SIEN1])) !== 0;
   }
 
-  /**
-   * Posts SCSI interrupts that occur together.
-   *
-   * @returns Whether they stop SCRIPTS: they are fatal or not masked.
-   */
-  raiseScsi(sist0: number, sist1: number): boolean {
+  /** Posts SCSI interrupts that occur together. */
+  raiseScsi(sist0: number, sist1: number): void {
     const { bytes } = this.#file;
     if (this.#stacking) {
       this.#chip.stackedSist0 |= sist0;
@@ -54,7 +51,6 @@ export class Interrupts {
       bytes[Reg.SIST1] |= sist1;
     }
     this.update();
-    return (sist0 & (FATAL_SIST0 | bytes[Reg.SIEN0])) !== 0 || (sist1 & (FATAL_SIST1 | bytes[Reg.SIEN1])) !== 0;
   }
 
   /** Posts DMA interrupts that occur together. They always stop SCRIPTS. */
@@ -106,9 +102,15 @@ export class Interrupts {
     this.update();
   }
 
-  /** Drives the pin as status and masks say. ISTAT1.SI lets an interrupt that is out stay, and keeps new ones in. */
+  /**
+   * Follows a change of status or masks: SIP and DIP in ISTAT0 first, and then the pin. ISTAT1.SI lets an interrupt that is out stay, and
+   * keeps new ones in.
+   */
   update(): void {
     const { bytes } = this.#file;
+    const scsi = this.isServed(bytes[Reg.SIST0], bytes[Reg.SIST1]) ? Istat0.SIP : 0;
+    const dma = bytes[Reg.DSTAT] !== 0 ? Istat0.DIP : 0;
+    bytes[Reg.ISTAT0] = (bytes[Reg.ISTAT0] & ~(Istat0.SIP | Istat0.DIP)) | scsi | dma;
     const wanted = (bytes[Reg.ISTAT0] & Istat0.INTF) !== 0 || (bytes[Reg.DSTAT] & bytes[Reg.DIEN]) !== 0 ||
       (bytes[Reg.SIST0] & bytes[Reg.SIEN0]) !== 0 || (bytes[Reg.SIST1] & bytes[Reg.SIEN1]) !== 0;
     const disabled = (bytes[Reg.DCNTL] & Dcntl.IRQD) !== 0 ||
@@ -117,19 +119,9 @@ export class Interrupts {
     this.#pin.set(this.#chip.pinAsserted);
   }
 
-  get #scsiPending(): boolean {
-    const { bytes } = this.#file;
-    return (bytes[Reg.SIST0] & (FATAL_SIST0 | bytes[Reg.SIEN0])) !== 0 ||
-      (bytes[Reg.SIST1] & (FATAL_SIST1 | bytes[Reg.SIEN1])) !== 0;
-  }
-
-  get #dmaPending(): boolean {
-    return this.#file.bytes[Reg.DSTAT] !== 0;
-  }
-
   /** New interrupts stack up behind a SIP or DIP that the driver has not served yet. */
   get #stacking(): boolean {
-    return this.#scsiPending || this.#dmaPending;
+    return this.#file.has(Reg.ISTAT0, Istat0.SIP | Istat0.DIP);
   }
 
   #take(register: number): number {

@@ -8,7 +8,7 @@
  */
 import { REFUSED } from "./bus_master.ts";
 import { Wait } from "./chip_state.ts";
-import { ControlLine, Dstat, Istat0, Reg, Scntl0, Sist1 } from "./registers.ts";
+import { Dstat, Istat0, Reg, Scntl0, Sist1 } from "./registers.ts";
 import { longAddress, type ScriptsContext, signed24 } from "./scripts_context.ts";
 
 const Opcode = { SELECT: 0, WAIT_DISCONNECT: 1, WAIT_RESELECT: 2, SET: 3, CLEAR: 4 } as const;
@@ -98,7 +98,7 @@ export class IoInstructions {
   #set(first: number): void {
     const { file, chip, connection } = this.#context;
     if ((first & Flag.ATN) !== 0) connection.setAttention(true);
-    if ((first & Flag.ACK) !== 0) file.raise(Reg.SOCL, ControlLine.ACK);
+    if ((first & Flag.ACK) !== 0) connection.setAcknowledge(true);
     if ((first & Flag.TARGET) !== 0) file.raise(Reg.SCNTL0, Scntl0.TRG);
     if ((first & Flag.CARRY) !== 0) chip.carry = 1;
   }
@@ -109,7 +109,7 @@ export class IoInstructions {
     if ((first & Flag.TARGET) !== 0) file.lower(Reg.SCNTL0, Scntl0.TRG);
     if ((first & Flag.CARRY) !== 0) chip.carry = 0;
     if ((first & Flag.ACK) === 0) return;
-    file.lower(Reg.SOCL, ControlLine.ACK);
+    connection.setAcknowledge(false);
     connection.acknowledged();
   }
 }

@@ -20,6 +20,7 @@ import { Bar, BusMaster, REGISTER_BAR_SIZE, type RegisterPort } from "./bus_mast
 import { BusState, type ChipRecord, ChipState, PciState, SCRIPTS_RAM_SIZE, Wait } from "./chip_state.ts";
 import { Connection } from "./connection.ts";
 import { Interrupts } from "./interrupts.ts";
+import { Latches } from "./latches.ts";
 import {
   ControlLine,
   Ctest2,
@@ -36,6 +37,7 @@ import {
   Sstat0,
 } from "./registers.ts";
 import { ScriptsProcessor } from "./scripts.ts";
+import { createChipMemory, readsWithoutEffect } from "./shadow.ts";
 import { ChipTimers } from "./timers.ts";
 
 /**
@@ -59,29 +61,25 @@ const STATUS_DEVSEL_MEDIUM = 0x0200;
 /** In units of 250 ns: bursts of 4.25 µs, every 16 µs. */
 const [MIN_GNT, MAX_LAT] = [0x11, 0x40];
 
-/** GPIO pins that are inputs float high. */
-const GPIO_PINS = 0x1f;
-
-type Reader = () => number;
 type Writer = (value: number) => void;
 
 /** The controller. */
 export class Lsi53c895a implements PciDevice {
-  readonly config = new ConfigSpace();
+  readonly config: ConfigSpace;
   readonly #host: DeviceHost;
-  readonly #chip: ChipRecord = ChipState.allocate();
-  readonly #file = new RegisterFile(this.#chip.registers);
-  readonly #ram = this.#chip.scriptsRam;
-  readonly #ramView = new DataView(this.#ram.buffer, this.#ram.byteOffset, SCRIPTS_RAM_SIZE);
+  readonly #chip: ChipRecord;
+  readonly #file: RegisterFile;
+  readonly #ram: Uint8Array;
+  readonly #ramView: DataView;
+  readonly #latches: Latches;
   readonly #interrupts: Interrupts;
   readonly #timers: ChipTimers;
   readonly #connection: Connection;
   readonly #master: BusMaster;
   readonly #scripts: ScriptsProcessor;
-  /** Registers whose reading or writing does more than that, by offset. */
-  readonly #readers: (Reader | undefined)[] = new Array(Reg.SIZE).fill(undefined);
+  /** Registers whose writing does more than that, by offset. */
   readonly #writers: (Writer | undefined)[] = new Array(Reg.SIZE).fill(undefined);
-  /** Aligned dwords that need no look at single bytes, by offset / 4. */
+  /** Aligned dwords whose reading is free of effect, and those whose writing does nothing else, by offset / 4. */
   readonly #plainReads = new Uint8Array(Reg.SIZE / 4);
   readonly #plainWrites = new Uint8Array(Reg.SIZE / 4);
 
@@ -91,8 +89,13 @@ export class Lsi53c895a implements PciDevice {
    */
   constructor(host: DeviceHost, bus: ScsiBus) {
     this.#host = host;
-    const file = this.#file;
-    const chip = this.#chip;
+    const { config, registers, scriptsRam } = createChipMemory(host);
+    this.config = new ConfigSpace(config);
+    const chip = this.#chip = ChipState.allocate({ places: { registers, scriptsRam } });
+    const file = this.#file = new RegisterFile(registers);
+    this.#ram = scriptsRam;
+    this.#ramView = new DataView(scriptsRam.buffer, scriptsRam.byteOffset, SCRIPTS_RAM_SIZE);
+    this.#latches = new Latches(file, this.config);
     const port: RegisterPort = {
       read: (offset) => this.#read(offset & 0xff),
       write: (offset, value) => this.#write(offset & 0xff, value),
@@ -108,10 +111,10 @@ export class Lsi53c895a implements PciDevice {
     const [connection, interrupts, timers, master] = [this.#connection, this.#interrupts, this.#timers, this.#master];
     this.#scripts = new ScriptsProcessor({ chip, file, port, master, connection, interrupts, timers, clock });
     this.#defineConfig();
-    this.#defineReaders();
     this.#defineWriters();
     this.#findPlainDwords();
     this.#file.reset();
+    this.#latches.load();
   }
 
   /** How many SCRIPTS instructions have been executed since the device was made. */
@@ -127,10 +130,11 @@ export class Lsi53c895a implements PciDevice {
   readBar(bar: number, offset: number, size: AccessSize): number {
     if (bar === Bar.SCRIPTS_RAM) return this.#readRam(offset, size);
     const at = offset & 0xff;
-    if (size === 4 && (at & 3) === 0 && this.#plainReads[at >> 2] !== 0) return this.#file.dword(at);
+    const plain = (this.#plainReads[at >> 2] & this.#plainReads[((at + size - 1) & 0xff) >> 2]) !== 0;
+    if (plain && size === 4 && (at & 3) === 0) return this.#file.dword(at);
     let value = 0;
     for (let i = 0; i < size; i++) value |= this.#read((at + i) & 0xff) << (8 * i);
-    this.#settle();
+    if (!plain) this.#settle();
     return value >>> 0;
   }
 
@@ -146,6 +150,7 @@ export class Lsi53c895a implements PciDevice {
     const isCommand = offset < PciConfig.COMMAND + 2 && offset + size > PciConfig.COMMAND;
     const isBar = offset < PciConfig.BAR0 + 24 && offset + size > PciConfig.BAR0;
     if (isCommand || isBar) this.#master.remap(this.config.mappings());
+    if (isBar) this.#latches.showBases();
   }
 
   reset(): void {
@@ -169,7 +174,9 @@ export class Lsi53c895a implements PciDevice {
     this.#chip.generalTimer = this.#timers.generalRemaining;
     const pci = PciState.allocate();
     pci.config.set(this.config.bytes);
-    return [this.#chip.save(), pci.save(), this.#connection.save()];
+    const chip = this.#chip.save();
+    this.#latches.store(chip.fields.registers as Uint8Array);
+    return [chip, pci.save(), this.#connection.save()];
   }
 
   restore(saved: readonly SavedState[]): void {
@@ -195,7 +202,8 @@ export class Lsi53c895a implements PciDevice {
     this.#master.remap(this.config.mappings());
     this.#timers.generalRemaining = this.#chip.generalTimer;
     if (this.#connection.selecting) this.#timers.awaitSelection();
-    this.#interrupts.update();
+    this.#registersFilled();
+    this.#interrupts.unstack();
     this.#scripts.resume();
   }
 
@@ -217,28 +225,16 @@ export class Lsi53c895a implements PciDevice {
     config.addBar({ index: Bar.SCRIPTS_RAM, space: "memory", size: SCRIPTS_RAM_SIZE });
   }
 
-  #defineReaders(): void {
-    const { bytes } = this.#file;
-    const on = (offset: number, reader: Reader) => this.#readers[offset] = reader;
-    on(Reg.GPREG, () => (bytes[Reg.GPREG] & ~bytes[Reg.GPCNTL] & GPIO_PINS) | (bytes[Reg.GPCNTL] & GPIO_PINS));
-    on(Reg.SBCL, () => this.#connection.lines);
-    on(Reg.DSTAT, () => this.#interrupts.readDstat());
-    on(Reg.ISTAT0, () => this.#readIstat0());
-    on(Reg.CTEST2, () => this.#readCtest2());
-    on(Reg.DFIFO, () => bytes[Reg.DBC]);
-    on(Reg.CTEST5, () => bytes[Reg.CTEST5] | (bytes[Reg.DBC + 1] & 3));
-    on(Reg.SIST0, () => this.#interrupts.readSist0());
-    on(Reg.SIST1, () => this.#interrupts.readSist1());
-    on(Reg.SBDL, () => this.#connection.dataLines);
-    for (let i = 0; i < 4; i++) {
-      on(Reg.SCRATCHA + i, () => this.#readScratch(Reg.SCRATCHA, Bar.MEMORY_REGISTERS, i));
-      on(Reg.SCRATCHB + i, () => this.#readScratch(Reg.SCRATCHB, Bar.SCRIPTS_RAM, i));
-    }
-  }
-
   #defineWriters(): void {
     const file = this.#file;
+    const latches = this.#latches;
     const on = (offset: number, writer: Writer) => this.#writers[offset] = writer;
+    on(Reg.GPREG, (value) => latches.writeGpreg(value));
+    on(Reg.GPCNTL, (value) => latches.writeGpcntl(value));
+    on(Reg.CTEST2, (value) => latches.writeCtest2(value));
+    for (let i = 0; i < 4; i++) {
+      for (const at of [Reg.SCRATCHA + i, Reg.SCRATCHB + i]) on(at, (value) => latches.writeScratch(at, value));
+    }
     on(Reg.SCNTL0, (value) => this.#writeScntl0(value));
     on(Reg.SCNTL1, (value) => this.#writeScntl1(value));
     on(Reg.SOCL, (value) => {
@@ -270,16 +266,25 @@ export class Lsi53c895a implements PciDevice {
 
   #findPlainDwords(): void {
     for (let at = 0; at < Reg.SIZE; at += 4) {
-      const untouched = (handlers: (Reader | Writer | undefined)[]) =>
-        handlers.slice(at, at + 4).every((handler) => handler === undefined);
-      if (untouched(this.#readers)) this.#plainReads[at >> 2] = 1;
-      if (untouched(this.#writers) && this.#file.isWritable(at)) this.#plainWrites[at >> 2] = 1;
+      if (readsWithoutEffect(at)) this.#plainReads[at >> 2] = 1;
+      const untouched = this.#writers.slice(at, at + 4).every((writer) => writer === undefined);
+      if (untouched && this.#file.isWritable(at)) this.#plainWrites[at >> 2] = 1;
     }
   }
 
   #read(offset: number): number {
-    const reader = this.#readers[offset];
-    return reader === undefined ? this.#file.bytes[offset] : reader();
+    switch (offset) {
+      case Reg.DSTAT:
+        return this.#interrupts.readDstat();
+      case Reg.CTEST2:
+        return this.#readCtest2();
+      case Reg.SIST0:
+        return this.#interrupts.readSist0();
+      case Reg.SIST1:
+        return this.#interrupts.readSist1();
+      default:
+        return this.#file.bytes[offset];
+    }
   }
 
   #write(offset: number, value: number): void {
@@ -288,7 +293,12 @@ export class Lsi53c895a implements PciDevice {
     else writer(value);
   }
 
-  /** What follows a whole access: stacked interrupts move up, and a driver that has served all may be reselected. */
+  /**
+   * What follows a whole access: stacked interrupts move up, and a driver that has served all may be reselected.
+   *
+   * Both become due when an interrupt is taken or its mask changes: by a write, by a read of DSTAT, SIST0 or SIST1, or by SCRIPTS, which look
+   * after it themselves ({@linkcode ScriptsProcessor}, at the end of a slice). Other reads have nothing to settle.
+   */
   #settle(): void {
     this.#interrupts.unstack();
     this.#scripts.reselectWhenStopped();
@@ -303,11 +313,6 @@ export class Lsi53c895a implements PciDevice {
     if (size === 4) this.#ramView.setUint32(offset, value, true);
     else if (size === 2) this.#ramView.setUint16(offset, value, true);
     else this.#ramView.setUint8(offset, value);
-  }
-
-  #readIstat0(): number {
-    const connected = this.#connection.connected ? Istat0.CON : 0;
-    return this.#file.bytes[Reg.ISTAT0] | connected | this.#interrupts.istatBits;
   }
 
   /** ABRT is left as written, for the driver to clear. SRST is not: SeaBIOS sets it and never looks at it again. */
@@ -329,12 +334,6 @@ export class Lsi53c895a implements PciDevice {
     this.#file.lower(Reg.ISTAT0, Istat0.SIGP);
     return this.#file.bytes[Reg.CTEST2] | (io ? Ctest2.CIO : 0) | (memory ? Ctest2.CM : 0) |
       (signalled ? Ctest2.SIGP : 0);
-  }
-
-  /** SCRATCHA and SCRATCHB, or, with CTEST2.PCICIE, the base addresses of the memory BARs. */
-  #readScratch(register: number, bar: number, byte: number): number {
-    if (!this.#file.has(Reg.CTEST2, Ctest2.PCICIE)) return this.#file.bytes[register + byte];
-    return this.config.bytes[PciConfig.BAR0 + 4 * bar + byte];
   }
 
   #writeScntl0(value: number): void {
@@ -370,6 +369,14 @@ export class Lsi53c895a implements PciDevice {
     const chip = this.#chip;
     chip.carry = 0;
     chip.stackedDstat = chip.stackedSist0 = chip.stackedSist1 = 0;
+    this.#registersFilled();
+  }
+
+  /** The register file has been filled as a whole: what follows something else does so again, and the pin last. */
+  #registersFilled(): void {
+    this.#file.followByteCount();
+    this.#latches.load();
+    this.#connection.show();
     this.#interrupts.update();
   }
 }

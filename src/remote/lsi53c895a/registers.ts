@@ -153,6 +153,12 @@ export const Ccntl0 = { ENNDJ: 0x20, PMJCTL: 0x40, ENPMJ: 0x80 } as const;
 export const Ccntl1 = { EN64DBMV: 0x01, EN64TIBMV: 0x02, TIMOD64: 0x04, DDAC: 0x08 } as const;
 
 /**
+ * Registers whose reading does something: it takes interrupts away, or CTEST2's SIGP. Reading any other has no effect but to tell what
+ * {@linkcode RegisterFile} holds.
+ */
+export const READING_HAS_EFFECT: readonly number[] = [Reg.DSTAT, Reg.CTEST2, Reg.SIST0, Reg.SIST1];
+
+/**
  * The registers that hold something: offset, bytes, value after a reset, bits that a write changes.
  *
  * Bits that start something, clear themselves or follow a line are not writable here; the device gives them their
@@ -233,8 +239,17 @@ for (const [offset, size, reset, writable] of REGISTERS) {
   }
 }
 
-/** The register file as the chip itself sees it: no access has side effects here. */
+/** The part of {@linkcode Reg.DBC} that CTEST5 shows. */
+const CTEST5_COUNT = 0x03;
+
+/**
+ * The register file: what a read of a register returns, but for those of {@linkcode READING_HAS_EFFECT}. No access has side effects here.
+ *
+ * Registers that follow something else are kept up with it as it changes, since the bytes may be read at any time (see
+ * {@linkcode ChipShadow}): by whoever owns what they follow, and, where that is another register, here.
+ */
 export class RegisterFile {
+  /** The 256 bytes. DBC, which others follow, changes through the methods only. */
   readonly bytes: Uint8Array;
   readonly #view: DataView;
 
@@ -252,6 +267,7 @@ export class RegisterFile {
   /** Sets the dword at `offset`, whatever its write mask says. */
   setDword(offset: number, value: number): void {
     this.#view.setUint32(offset, value, true);
+    if (offset === Reg.DBC) this.followByteCount();
   }
 
   /** The low 24 bits of the dword at `offset`. */
@@ -283,6 +299,14 @@ export class RegisterFile {
   write(offset: number, value: number): void {
     const mask = WRITABLE[offset];
     this.bytes[offset] = (this.bytes[offset] & ~mask) | (value & mask);
+    if ((offset & ~3) === Reg.DBC) this.followByteCount();
+  }
+
+  /** DFIFO and CTEST5 count the bytes in the DMA FIFO against DBC's low ten bits: alike, they say that it is empty (manual, DFIFO). */
+  followByteCount(): void {
+    const { bytes } = this;
+    bytes[Reg.DFIFO] = bytes[Reg.DBC];
+    bytes[Reg.CTEST5] = (bytes[Reg.CTEST5] & ~CTEST5_COUNT) | (bytes[Reg.DBC + 1] & CTEST5_COUNT);
   }
 
   /** Whether a write to the dword at `offset` changes all of its bits. */

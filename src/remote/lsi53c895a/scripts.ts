@@ -84,7 +84,7 @@ export class ScriptsProcessor implements ScriptsContext {
     this.#interrupts = interrupts;
     this.#timers = timers;
     this.#clock = clock;
-    this.#sliceTimer = clock.timer(() => this.#run());
+    this.#sliceTimer = clock.timer(() => this.#goOn());
     this.#blockMove = new BlockMove(this);
     this.#io = new IoInstructions(this);
     this.#memory = new MemoryInstructions(this);
@@ -133,9 +133,9 @@ export class ScriptsProcessor implements ScriptsContext {
     else if (this.chip.wait === Wait.NONE) this.#sliceTimer.arm(this.#clock.now());
   }
 
-  /** Goes on after a restored snapshot. */
+  /** Goes on after a restored snapshot, whose targets may want to reselect a chip that has stopped. */
   resume(): void {
-    if (this.running) this.#sliceTimer.arm(this.#clock.now());
+    if (this.running || this.connection.wantsReselection) this.#sliceTimer.arm(this.#clock.now());
   }
 
   /**
@@ -154,7 +154,9 @@ export class ScriptsProcessor implements ScriptsContext {
   }
 
   scsiInterrupt(sist0: number, sist1: number): void {
-    if (this.#interrupts.raiseScsi(sist0, sist1)) this.stop();
+    // SRUN falls first: a driver may look as soon as the pin rises.
+    if (this.#interrupts.isServed(sist0, sist1)) this.stop();
+    this.#interrupts.raiseScsi(sist0, sist1);
   }
 
   wait(reason: typeof Wait[keyof typeof Wait]): void {
@@ -194,6 +196,11 @@ export class ScriptsProcessor implements ScriptsContext {
     // A masked RSL would only be posted; drivers that poll SIST0 for errors are better off without it.
     if (this.file.has(Reg.SIEN0, Sist0.RSL)) this.scsiInterrupt(Sist0.RSL, 0);
     return true;
+  }
+
+  #goOn(): void {
+    if (this.running) this.#run();
+    else this.reselectWhenStopped();
   }
 
   #run(): void {

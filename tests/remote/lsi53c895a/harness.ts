@@ -17,6 +17,7 @@ import {
   ScsiStatus,
   type ScsiTarget,
 } from "../../../src/remote/scsi/scsi.ts";
+import { PlainShadow } from "../../support/plain_shadow.ts";
 
 /** Where the bench maps the BARs. */
 export const IO_BASE = 0xc000;
@@ -208,14 +209,19 @@ export class Bench {
   /** The level of the interrupt pin, and how often it rose. */
   pin = false;
   rises = 0;
+  /** Called with each level that the device drives, before the bench takes it over. */
+  pinDriven: (asserted: boolean) => void = () => {};
+  readonly shadow = new PlainShadow();
   readonly device: Lsi53c895a;
 
   /** @param bus Takes the place of {@linkcode targets}. */
   constructor(bus: ScsiBus = { target: (id) => this.targets.get(id) }) {
     const host: DeviceHost = {
+      shadow: this.shadow.shadow,
       dma: this.memory,
       interrupt: {
         set: (asserted) => {
+          this.pinDriven(asserted);
           if (asserted && !this.pin) this.rises++;
           this.pin = asserted;
         },
