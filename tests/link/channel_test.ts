@@ -366,6 +366,27 @@ Deno.test(
 );
 
 Deno.test(
+  "a posted message that does not fit brings its descriptors later, once",
+  withChannels((a, b) => {
+    const eventFd = createEventFd();
+    a.outgoing.setRingReady({ size: 4096, ranges: [] });
+    let posted = 1;
+    while (a.post(a.outgoing, [eventFd])) posted++;
+    assert(a.unsent);
+    assertEquals(a.flush(), false);
+    for (let received = 0; received < posted; received++) {
+      assertEquals(b.poll(), "message");
+      const descriptors = b.takeDescriptors();
+      assertEquals(descriptors.length, 1);
+      descriptors.forEach(closeFd);
+      a.flush();
+    }
+    assertEquals([a.unsent, b.poll()], [false, "pending"]);
+    closeFd(eventFd);
+  }),
+);
+
+Deno.test(
   "a message with the wrong number of descriptors is not sent",
   withChannels((a, b) => {
     a.outgoing.setIrqFd();

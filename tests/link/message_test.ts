@@ -1,7 +1,19 @@
-import { assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { LinkError } from "../../src/link/link_error.ts";
-import { checkHeader, checkPayload, Command, commandName, Message } from "../../src/link/message.ts";
+import {
+  checkHeader,
+  checkPayload,
+  Command,
+  commandName,
+  HEADER_SIZE,
+  MAX_PAYLOAD,
+  Message,
+  Offer,
+  offers,
+} from "../../src/link/message.ts";
+import { MAX_LANES, MAX_SLOTS } from "../../src/link/ring/layout.ts";
+import { MAX_SHADOW_RANGES } from "../../src/link/ring/shadow.ts";
 
 /** The message's bytes in hexadecimal, 8 bytes a word as they lie in memory. */
 function words(message: Message): string[] {
@@ -103,6 +115,45 @@ Deno.test("RET carries 64 bits, or nothing, which reads as zero", () => {
   assertEquals([empty.returnLow, empty.returnHigh], [0, 0]);
 });
 
+Deno.test("RING_SETUP carries how many lanes and slots in 8 bytes", () => {
+  const message = made((m) => m.setRingSetup({ lanes: 5, slots: 64 }));
+  assertEquals(words(message), ["1000000000000000", "0800000000000000", "0500000040000000"]);
+  assertEquals(message.ringGeometry, { lanes: 5, slots: 64 });
+  check(message, 2);
+});
+
+Deno.test("RING_READY carries the shadow's size and a table of 31 ranges, unused entries zero", () => {
+  const ranges = [{ space: 6, offset: 0, length: 0x100, at: 0x2000 }, { space: 2, offset: 4, length: 8, at: 0 }];
+  const message = made((m) => m.setRingReady({ size: 0x3000, ranges }));
+  assertEquals(words(message), [
+    ...["1100000000000000", "f801000000000000", "0030000002000000"],
+    ...["0600000000000000", "0001000000200000", "0200000004000000", "0800000000000000"],
+    ...Array(2 * 29).fill("0000000000000000"),
+  ]);
+  assertEquals([message.shadowCount, message.shadowLayout], [2, { size: 0x3000, ranges }]);
+  check(message, 1);
+});
+
+Deno.test("RING_READY has room for the most ranges, and is not made of more", () => {
+  const ranges = Array.from(
+    { length: MAX_SHADOW_RANGES },
+    (_, i) => ({ space: 1, offset: 4 * i, length: 4, at: 4 * i }),
+  );
+  const message = made((m) => m.setRingReady({ size: 0x1000, ranges }));
+  check(message, 1);
+  assertEquals(message.shadowLayout.ranges, ranges);
+  assertThrows(() => message.setRingReady({ size: 0x1000, ranges: [...ranges, ranges[0]] }), RangeError);
+});
+
+Deno.test("something is offered by a word that has the mark and its bit", () => {
+  assert(offers(Offer.MARK | Offer.RING, Offer.RING));
+  assert(offers(Offer.MARK | 0xffff, Offer.RING));
+  // What QEMU's proxy and remote have in these fields, and what anybody else may.
+  for (const word of [0, 0xffffffff, Offer.RING, Offer.MARK, Offer.MARK | 0xfffe, 0x73770001, 0xf3760001]) {
+    assert(!offers(word, Offer.RING), word.toString(16));
+  }
+});
+
 Deno.test("padding in the header and in a BAR access may hold anything", () => {
   check(patched((m) => m.setConfigRead(0, 4), [4, 4, 0xdeadbeef]));
   check(patched((m) => m.setBarRead(0x1000, 4, true), [37, 1, 0xff], [38, 1, 0xff], [39, 1, 0xff]));
@@ -114,7 +165,9 @@ Deno.test("every width of the format is accepted", () => {
 });
 
 Deno.test("an unknown command is refused", () => {
-  for (const [value, shown] of [[8, "8"], [0x7fffffff, "2147483647"], [0xffffffff, "-1"]] as const) {
+  for (
+    const [value, shown] of [[8, "8"], [15, "15"], [18, "18"], [0x7fffffff, "2147483647"], [0xffffffff, "-1"]] as const
+  ) {
     refused(patched((m) => m.setDeviceReset(), [0, 4, value]), 0, `unknown command ${shown}`);
   }
 });
@@ -124,6 +177,16 @@ Deno.test("a payload of the wrong size is refused before it is read", () => {
   refused(patched((m) => m.setBarRead(0, 4, true), [8, 4, 0]), 0, "BAR_READ: payload of 0 bytes, not 24");
   refused(patched((m) => m.setReturn(0), [8, 4, 4]), 0, "RET: payload of 4 bytes, not 8 or 0");
   refused(patched((m) => m.setIrqFd(), [8, 4, 8]), 2, "SET_IRQFD: payload of 8 bytes, not 0");
+  refused(
+    patched((m) => m.setRingSetup({ lanes: 1, slots: 2 }), [8, 4, 12]),
+    2,
+    "RING_SETUP: payload of 12 bytes, not 8",
+  );
+  refused(
+    patched((m) => m.setRingReady({ size: 0, ranges: [] }), [8, 4, 520]),
+    1,
+    "RING_READY: payload of 520 bytes, not 504",
+  );
   refused(
     patched((m) => m.setDeviceReset(), [8, 4, 0], [12, 4, 1]),
     0,
@@ -138,6 +201,10 @@ Deno.test("a wrong number of descriptors is refused", () => {
   refused(made((m) => m.setIrqFd()), 1, "SET_IRQFD: 1 descriptor, not 2");
   refused(made((m) => m.setIrqFd()), 3, "SET_IRQFD: 3 descriptors, not 2");
   refused(made((m) => m.setConfigRead(0, 4)), 1, "PCI_CFGREAD: 1 descriptor, not 0");
+  const ring = { lanes: 1, slots: 2 };
+  refused(made((m) => m.setRingSetup(ring)), 1, "RING_SETUP: 1 descriptor, not 2");
+  refused(made((m) => m.setRingSetup(ring)), 3, "RING_SETUP: 3 descriptors, not 2");
+  refused(made((m) => m.setRingReady({ size: 0, ranges: [] })), 0, "RING_READY: 0 descriptors, not 1");
   refused(made((m) => m.setReturn(0)), 1, "RET: 1 descriptor, not 0");
 });
 
@@ -152,6 +219,22 @@ Deno.test("a BAR access of another width or space is refused", () => {
     refused(made((m) => m.setBarRead(0, size, true)), 0, `BAR_READ: size is ${size}, not 1, 2, 4 or 8`);
   }
   refused(patched((m) => m.setBarWrite(0, 4, true, 0), [36, 1, 2]), 0, "BAR_WRITE: memory is 2, not 0 or 1");
+});
+
+Deno.test("a ring of a geometry that there is not is refused", () => {
+  const setup = (lanes: number, slots: number) => made((m) => m.setRingSetup({ lanes, slots }));
+  for (const lanes of [0, MAX_LANES + 1, 0xffffffff]) {
+    refused(setup(lanes, 64), 2, `RING_SETUP: A ring cannot have ${lanes} lanes`);
+  }
+  for (const slots of [0, 1, 3, MAX_SLOTS + 1, 2 * MAX_SLOTS, 0x80000000]) {
+    refused(setup(1, slots), 2, `RING_SETUP: A lane cannot have ${slots} slots`);
+  }
+  check(setup(MAX_LANES, MAX_SLOTS), 2);
+});
+
+Deno.test("a RING_READY of more ranges than it can hold is refused", () => {
+  const ready = patched((m) => m.setRingReady({ size: 0, ranges: [] }), [20, 4, MAX_SHADOW_RANGES + 1]);
+  refused(ready, 1, "RING_READY: 32 ranges; 31 are the most");
 });
 
 Deno.test("a region that no number can hold is refused", () => {
@@ -192,10 +275,11 @@ Deno.test("a command is named for people, an unknown one by its number", () => {
 });
 
 Deno.test("property: no bytes make the checks throw anything but a LinkError", () => {
-  const plausible = fc.tuple(fc.integer({ min: 0, max: 9 }), fc.constantFrom(0, 8, 12, 24, 192));
+  const plausible = fc.tuple(fc.integer({ min: 0, max: 18 }), fc.constantFrom(0, 8, 12, 24, 192, MAX_PAYLOAD));
+  const size = HEADER_SIZE + MAX_PAYLOAD;
   fc.assert(
     fc.property(
-      fc.uint8Array({ minLength: 208, maxLength: 208 }),
+      fc.uint8Array({ minLength: size, maxLength: size }),
       plausible,
       fc.boolean(),
       fc.nat(9),
