@@ -6,24 +6,28 @@
 import type { AccessName } from "../guests/registers/mod.ts";
 import { diskArguments, EXECUTABLE } from "../tests/support/machines.ts";
 import { atMost, type Goal } from "./goals.ts";
+import type { Contest, Task } from "./machine_results.ts";
 
 /** A kind of access. */
-export interface Access {
+export interface Access extends Task {
   readonly name: AccessName;
-  /** For people. */
-  readonly title: string;
-  /** How many times as long as with QEMU's device in process it may take. */
-  readonly goal?: Goal;
+}
+
+/** The device in the VMM's own process: what isolation is measured by. */
+const IN_PROCESS = "QEMU in process";
+
+function access(name: AccessName, title: string, goal?: Goal): Access {
+  return { name, title, unit: "µs", goals: goal === undefined ? {} : { [IN_PROCESS]: goal } };
 }
 
 /** All that are measured, in the order in which they are shown. */
-export const ACCESSES: readonly Access[] = [
-  { name: "load", title: "BAR load (DSP)", goal: atMost(1.15) },
-  { name: "load-effect", title: "BAR load with a side effect (DSTAT)", goal: atMost(1.15) },
-  { name: "store", title: "BAR store (SCRATCHA)", goal: atMost(1.1) },
-  { name: "store-ram", title: "BAR store (SCRIPTS RAM)", goal: atMost(1.1) },
-  { name: "store-load", title: "BAR store and load (SCRATCHA)" },
-  { name: "config-read", title: "config read (0xcf8 and 0xcfc)", goal: atMost(1.15) },
+const ACCESSES: readonly Access[] = [
+  access("load", "BAR load (DSP)", atMost(1.15)),
+  access("load-effect", "BAR load with a side effect (DSTAT)", atMost(1.15)),
+  access("store", "BAR store (SCRATCHA)", atMost(1.1)),
+  access("store-ram", "BAR store (SCRIPTS RAM)", atMost(1.1)),
+  access("store-load", "BAR store and load (SCRATCHA)"),
+  access("config-read", "config read (ports 0xcf8 and 0xcfc)", atMost(1.15)),
 ];
 
 /** Files that the machines need. */
@@ -43,8 +47,6 @@ export interface MachineCommands {
 /** Who competes. */
 export interface Competitor {
   readonly name: string;
-  /** Its part: ours, what ours is measured by, or another one. */
-  readonly role: "ours" | "reference" | "other";
   /** How many accesses of each kind come first: until V8 has compiled them, where there is JavaScript. */
   readonly warmUp: number;
   commands(files: AccessFiles): MachineCommands;
@@ -95,18 +97,23 @@ const COMPILED = 3000;
 
 /** All that compete, in the order in which they are shown. */
 export const COMPETITORS: readonly Competitor[] = [
-  { name: "splitvm", role: "ours", warmUp: COMPILED, commands: (files) => splitvm(files) },
+  { name: "splitvm", warmUp: COMPILED, commands: (files) => splitvm(files) },
   {
     name: "splitvm, accel=off",
-    role: "other",
     warmUp: COMPILED / 10,
     commands: (files) => splitvm(files, "lsi53c895a,accel=off"),
   },
   {
-    name: "QEMU in process",
-    role: "reference",
+    name: IN_PROCESS,
     warmUp: 100,
     commands: (files) => ({ vmm: qemu(files, diskArguments(files.disk)) }),
   },
-  { name: "QEMU multi-process", role: "other", warmUp: 100, commands: qemuPair },
+  { name: "QEMU multi-process", warmUp: 100, commands: qemuPair },
 ];
+
+/** The table. */
+export const ACCESS_CONTEST: Contest<Access> = {
+  tasks: ACCESSES,
+  machines: COMPETITORS.map(({ name }) => name),
+  reference: IN_PROCESS,
+};

@@ -34,15 +34,27 @@ let allowed: readonly number[] | undefined;
 
 /** The placements that are possible on this machine. */
 export function allPlacements(): Placement[] {
+  return placementsOn(allowedCpus());
+}
+
+function allowedCpus(): readonly number[] {
   // Read once: this process is about to confine itself.
-  allowed ??= parseCpuList(/^Cpus_allowed_list:\s*(.*)$/m.exec(readProc("/proc/self/status"))![1]);
-  return placementsOn(allowed);
+  return allowed ??= parseCpuList(/^Cpus_allowed_list:\s*(.*)$/m.exec(readProc("/proc/self/status"))![1]);
 }
 
 let pinned = "";
 
 /** Has this process run where the driver is to run. */
 export function pinSelf({ driver }: Placement): void {
+  allowedCpus();
   if (pinned !== driver) runTool("taskset", "--all-tasks", "--cpu-list", "--pid", driver, `${Deno.pid}`);
   pinned = driver;
+}
+
+/** Has this process run wherever it may again, and so what it starts. */
+export function unpinSelf(): void {
+  if (pinned === "") return;
+  const everywhere = allowedCpus().join(",");
+  runTool("taskset", "--all-tasks", "--cpu-list", "--pid", everywhere, `${Deno.pid}`);
+  pinned = "";
 }

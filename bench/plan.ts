@@ -7,7 +7,7 @@ import { EXECUTABLE, SOURCE } from "../tests/support/machines.ts";
 import type { Format } from "./images.ts";
 import type { Placement } from "./placement.ts";
 import type { Subject } from "./session.ts";
-import { DISK_WORKLOADS, LINK_WORKLOAD, type Workload } from "./workloads.ts";
+import { DISK_WORKLOADS, type Workload } from "./workloads.ts";
 
 /** QEMU's `cache=`. */
 export type Cache = "writeback" | "none";
@@ -28,14 +28,12 @@ export function allRows(placements: readonly Placement[]): Row[] {
   const disk = (["raw", "qcow2"] as const).flatMap((format) =>
     (["writeback", "none"] as const).flatMap((cache) => DISK_WORKLOADS.map((workload) => ({ workload, format, cache })))
   );
-  const rows = [{ workload: LINK_WORKLOAD, format: "raw", cache: "writeback" } as const, ...disk];
-  return rows.flatMap((row) => placements.map((placement) => ({ ...row, placement })));
+  return disk.flatMap((row) => placements.map((placement) => ({ ...row, placement })));
 }
 
 /** What a row is about, for people and for `--filter`: workload, image, cache, how many CPUs. */
 export function rowLabels({ workload, format, cache, placement }: Row): [string, string, string, string] {
-  const [image, way] = workload === LINK_WORKLOAD ? ["–", "–"] : [format, CACHE_NAMES[cache]];
-  return [workload.name, image, way, placement.name];
+  return [workload.name, format, CACHE_NAMES[cache], placement.name];
 }
 
 /** How QEMU can do its I/O: its default first. `native` needs O_DIRECT. */

@@ -86,6 +86,11 @@ export function wrap(text: string, width = 120): string {
   return lines.join("\n");
 }
 
+/** An item of a list, broken into lines likewise. */
+export function listItem(text: string): string {
+  return `- ${wrap(text, 118).replaceAll("\n", "\n  ")}`;
+}
+
 /**
  * Puts `text` between the markers of a document.
  *

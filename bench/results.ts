@@ -6,7 +6,7 @@
 import { type Row, rowLabels } from "./plan.ts";
 import type { Measurement, Subject } from "./session.ts";
 import { median, summarize, type Summary } from "./statistics.ts";
-import { isRate, type Unit } from "./workloads.ts";
+import type { Unit } from "./workloads.ts";
 
 /** What a subject reached in a row. */
 export interface Score {
@@ -55,8 +55,8 @@ export class Results {
       const { unit } = row.workload;
       const scores = (program: string) =>
         [...subjects].filter(([subject]) => subject.program === program).map(([{ name }, all]) => score(name, all));
-      const [splitvm, qemu] = [scores("splitvm"), scores("QEMU")].map((candidates) => best(candidates, unit));
-      const ratio = splitvm && qemu && speed(splitvm, unit) / speed(qemu, unit);
+      const [splitvm, qemu] = [scores("splitvm"), scores("QEMU")].map(best);
+      const ratio = splitvm && qemu && splitvm.figure.median / qemu.figure.median;
       return { workload, image, cache, cpus, unit, splitvm, qemu, ratio };
     });
   }
@@ -71,10 +71,6 @@ function score(subject: string, all: readonly Measurement[]): Score {
   };
 }
 
-function speed({ figure }: Score, unit: Unit): number {
-  return isRate(unit) ? figure.median : 1 / figure.median;
-}
-
-function best(candidates: readonly Score[], unit: Unit): Score | undefined {
-  return candidates.toSorted((a, b) => speed(b, unit) - speed(a, unit))[0];
+function best(candidates: readonly Score[]): Score | undefined {
+  return candidates.toSorted((a, b) => b.figure.median - a.figure.median)[0];
 }

@@ -9,7 +9,7 @@ import { BLOCK, checkBlock, stampBlock } from "./images.ts";
 import type { Session } from "./session.ts";
 
 /** How a figure is shown. */
-export type Unit = "IOPS" | "MiB/s" | "µs";
+export type Unit = "IOPS" | "MiB/s";
 
 /** What a workload counts, and what it does until the time is up. */
 export interface Workload {
@@ -165,27 +165,4 @@ export function warmUp(session: Session): void {
     const traffic = make(session);
     for (let done = 0; done < WARM_COMMANDS && performance.now() < end;) done += keepBusy(session, depth, 0.1, traffic);
   }
-}
-
-/** How many round trips are made between two looks at the clock. */
-const ROUND_TRIPS = 64;
-
-/** The link alone: PCI_CFGREAD and its RET. */
-export const LINK_WORKLOAD: Workload = {
-  name: "config read over the plain wire",
-  unit: "µs",
-  run({ process }, seconds) {
-    const end = performance.now() + 1000 * seconds;
-    let operations = 0;
-    for (; performance.now() < end; operations += ROUND_TRIPS) {
-      for (let i = 0; i < ROUND_TRIPS; i++) process.board.readConfig(0, 4);
-    }
-    return operations;
-  },
-  figure: (operations, seconds) => 1e6 * seconds / operations,
-};
-
-/** Whether more is better. */
-export function isRate(unit: Unit): boolean {
-  return unit !== "µs";
 }
