@@ -13,6 +13,9 @@ export const TestDeviceId = { VENDOR: 0x1b36, DEVICE: 0x5eed } as const;
 /** Its BARs. */
 export const TestBar = { IO: 0, MEMORY: 1, IO_SIZE: 0x100, MEMORY_SIZE: 0x1000 } as const;
 
+/** How many bytes of the memory BAR lie in a shadow, from its start. So does configuration space. */
+export const SHADOWED = 0x40;
+
 /** Registers of the memory BAR, 4 bytes each; those below are scratch memory, as is the I/O BAR. */
 export const TestRegister = {
   /** Bit 0 is the level of the interrupt pin. */
@@ -37,17 +40,21 @@ export type SeenAccess = [kind: "read" | "write", bar: number, offset: number, s
 
 /** See the module. */
 export class TestDevice implements PciDevice {
-  readonly config = new ConfigSpace();
+  readonly config: ConfigSpace;
   /** BAR accesses since the test last emptied it. */
   readonly seen: SeenAccess[] = [];
   resets = 0;
   closed = 0;
   readonly #host: DeviceHost;
-  readonly #spaces = [new DataView(new ArrayBuffer(TestBar.IO_SIZE)), new DataView(new ArrayBuffer(0x1000))];
+  /** By BAR. */
+  readonly #spaces: readonly DataView[];
   readonly #timer;
 
   constructor(host: DeviceHost) {
     this.#host = host;
+    this.config = new ConfigSpace(host.shadow(0x100, [{ bar: "config", offset: 0, length: 0x100, at: 0 }]));
+    const shadowed = { bar: TestBar.MEMORY, offset: 0, length: SHADOWED, at: 0 };
+    this.#spaces = [new Uint8Array(TestBar.IO_SIZE), host.shadow(TestBar.MEMORY_SIZE, [shadowed])].map(viewOf);
     this.config.identify({
       vendorId: TestDeviceId.VENDOR,
       deviceId: TestDeviceId.DEVICE,
@@ -80,7 +87,7 @@ export class TestDevice implements PciDevice {
     this.config.reset();
     this.#timer.cancel();
     this.#host.interrupt.set(false);
-    for (const space of this.#spaces) new Uint8Array(space.buffer).fill(0);
+    for (const space of this.#spaces) bytesOf(space).fill(0);
   }
 
   save(): SavedState[] {
@@ -95,7 +102,7 @@ export class TestDevice implements PciDevice {
 
   #transfer(direction: number): boolean {
     const address = this.#spaces[TestBar.MEMORY].getUint32(TestRegister.DMA_ADDRESS, true);
-    const scratch = new Uint8Array(this.#spaces[TestBar.MEMORY].buffer, 0, 16);
+    const scratch = bytesOf(this.#spaces[TestBar.MEMORY]).subarray(0, 16);
     return direction === 1 ? this.#host.dma.read(address, scratch) : this.#host.dma.write(address, scratch);
   }
 
@@ -110,4 +117,12 @@ export class TestDevice implements PciDevice {
   #register(offset: number, value: number): void {
     this.#spaces[TestBar.MEMORY].setUint32(offset, value, true);
   }
+}
+
+function viewOf({ buffer, byteOffset, length }: Uint8Array): DataView {
+  return new DataView(buffer, byteOffset, length);
+}
+
+function bytesOf({ buffer, byteOffset, byteLength }: DataView): Uint8Array {
+  return new Uint8Array(buffer, byteOffset, byteLength);
 }

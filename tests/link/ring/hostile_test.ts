@@ -110,7 +110,7 @@ Deno.test("what a consumer checks is what it uses, while another thread changes 
 
 Deno.test("a producer ends its waits, whatever its memory says", () => {
   const random = randomNumbers(0x7654321);
-  const shadowRanges = [{ space: 1, offset: 0, length: 16 }];
+  const shadowRanges = [{ space: 1, offset: 0, length: 16, at: 0 }];
   let answered = 0, ends = 0;
   for (let step = 0; step < STEPS;) {
     const memory = plainRing(GEOMETRY);
