@@ -1,7 +1,16 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { createEventFd, drainEventFd, Ready, signalEventFd } from "../src/ffi/event.ts";
+import {
+  armTimerFd,
+  createEventFd,
+  createTimerFd,
+  drainEventFd,
+  EDGE_TRIGGERED,
+  Ready,
+  signalEventFd,
+} from "../src/ffi/event.ts";
 import { closeFd } from "../src/ffi/file.ts";
 import { EventLoop } from "../src/event_loop.ts";
+import type { PolledSource } from "../src/polled_sources.ts";
 import { leakingNothing } from "./support/leaks.ts";
 
 function withLoop(body: (loop: EventLoop, eventFd: number) => void): () => void {
@@ -206,5 +215,186 @@ Deno.test(
   withLoop((loop) => {
     assertThrows(() => loop.timer(() => {}).arm(NaN), RangeError);
     assertThrows(() => loop.timer(() => {}).arm(Infinity), RangeError);
+  }),
+);
+
+/** A polled source with requests that the test puts there. */
+class Polled implements PolledSource {
+  requests = 0;
+  served = 0;
+  asleep = false;
+  /** Whether it finds something when it has looked in vain, at the last moment. */
+  late = false;
+  /** What happens in the middle of serving a request. */
+  onServe: () => void = () => {};
+
+  serve(): boolean {
+    if (this.requests === 0) return false;
+    this.requests--;
+    this.served++;
+    this.onServe();
+    return true;
+  }
+
+  get pending(): boolean {
+    return this.requests > 0;
+  }
+
+  announceSleep(): boolean {
+    if (this.late) this.requests++;
+    this.late = false;
+    this.asleep = !this.pending;
+    return this.asleep;
+  }
+
+  awake(): void {
+    this.asleep = false;
+  }
+}
+
+Deno.test(
+  "a polled source is served in each turn, without a descriptor that is ready",
+  withLoop((loop) => {
+    const source = new Polled();
+    const polling = loop.poll(source);
+    source.requests = 2;
+    assert(loop.turn());
+    assert(loop.turn());
+    assert(!loop.turn(false));
+    assertEquals(source.served, 2);
+    polling.cancel();
+    polling.cancel();
+    source.requests = 1;
+    assert(!loop.turn(false));
+    assertEquals(source.served, 2);
+  }),
+);
+
+Deno.test(
+  "what polled sources have begun is handed on before the loop waits",
+  withLoop((loop) => {
+    const source = new Polled();
+    let gathered = 0;
+    loop.beforeWaiting(() => gathered > 0 && gathered-- > 0);
+    source.onServe = () => gathered++;
+    loop.poll(source);
+    source.requests = 1;
+    loop.turn();
+    loop.turn(); // would wait for ever
+    assertEquals([source.served, gathered], [1, 0]);
+  }),
+);
+
+Deno.test(
+  "a polled source that always has something leaves timers their turn, and descriptors some",
+  withLoop((loop, fd) => {
+    const source = new Polled();
+    source.requests = Infinity;
+    loop.poll(source);
+    let handled = 0, fired = 0;
+    loop.watch(fd, Ready.IN, () => {
+      drainEventFd(fd);
+      handled++;
+    });
+    const timer = loop.timer(() => {
+      fired++;
+      timer.arm(loop.now());
+    });
+    timer.arm(loop.now());
+    signalEventFd(fd);
+    for (let i = 0; i < 100; i++) loop.turn();
+    assertEquals([source.served, fired, handled], [100, 100, 1]);
+    signalEventFd(fd);
+    for (let i = 0; i < 32; i++) loop.turn();
+    assertEquals(handled, 2);
+  }),
+);
+
+Deno.test(
+  "a timer that the loop was about to sleep until fires in time although a polled source is busy then",
+  withLoop((loop) => {
+    const source = new Polled();
+    loop.poll(source);
+    let fired = false;
+    const deadline = loop.now() + 2e6;
+    loop.timer(() => fired = true).arm(deadline);
+    source.late = true;
+    while (source.late) loop.turn();
+    source.requests = Infinity;
+    while (loop.now() < deadline);
+    loop.turn();
+    assert(fired);
+  }),
+);
+
+Deno.test(
+  "every polled source knows that the loop sleeps, and that it does no more",
+  withLoop((loop) => {
+    const sources = [new Polled(), new Polled()];
+    for (const source of sources) loop.poll(source);
+    const asleep = () => sources.map((source) => source.asleep);
+    const alarm = createTimerFd();
+    let seen: boolean[] = [];
+    loop.watch(alarm, Ready.IN | EDGE_TRIGGERED, () => seen = asleep());
+    // On a busy machine the time may be over before the loop is asleep.
+    for (let tries = 0; tries < 1000 && !seen[0]; tries++) {
+      armTimerFd(alarm, loop.now() + 2e6);
+      loop.turn();
+      assertEquals(asleep(), [false, false]);
+    }
+    assertEquals(seen, [true, true]);
+    closeFd(alarm);
+  }),
+);
+
+Deno.test(
+  "a loop does not sleep when one polled source has found something at the last moment",
+  withLoop((loop) => {
+    const sources = [new Polled(), new Polled(), new Polled()];
+    for (const source of sources) loop.poll(source);
+    sources[1].late = true;
+    assert(loop.turn());
+    assertEquals(sources.map(({ asleep, served }) => [asleep, served]), [[false, 0], [false, 0], [false, 0]]);
+    loop.turn();
+    assertEquals(sources[1].served, 1);
+  }),
+);
+
+Deno.test(
+  "a descriptor that is ready ends the look at polled sources",
+  withLoop((loop, fd) => {
+    loop.poll(new Polled());
+    let handled = 0;
+    loop.watch(fd, Ready.IN, () => {
+      drainEventFd(fd);
+      handled++;
+    });
+    for (let i = 1; i <= 1000; i++) {
+      signalEventFd(fd);
+      assert(loop.turn());
+      assertEquals(handled, i);
+    }
+  }),
+);
+
+Deno.test(
+  "a polled source may be taken away while it is served, and while descriptors are handled",
+  withLoop((loop, fd) => {
+    const [first, second] = [new Polled(), new Polled()];
+    const pollings = [first, second].map((source) => loop.poll(source));
+    first.onServe = () => pollings[0].cancel();
+    first.requests = 2;
+    loop.turn();
+    assert(!loop.turn(false));
+    assertEquals(first.served, 1);
+    loop.watch(fd, Ready.IN, () => {
+      drainEventFd(fd);
+      pollings[1].cancel();
+    });
+    signalEventFd(fd);
+    loop.turn();
+    second.requests = 1;
+    assert(!loop.turn(false));
+    assertEquals(second.served, 0);
   }),
 );
