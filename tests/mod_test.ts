@@ -43,7 +43,7 @@ Deno.test(
     closeFd(far);
     try {
       const handle = connectProxy("counter0", near);
-      const proxy = new PciProxy(handle, new RecordingMachine());
+      const proxy = new PciProxy(handle, new RecordingMachine(), 0);
       assertEquals(proxy.readConfig(PciConfig.VENDOR_ID, 4), 0x11e9_1234);
       assertEquals(proxy.bars, [{ index: 0, space: "memory", size: 16 }]);
       const place = () => {

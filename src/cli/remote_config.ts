@@ -21,7 +21,7 @@ function takeObjects(args: Arguments, unserved: Unserved, descriptors: Descripto
   const objects: RemoteObjectConfig[] = [];
   for (const { where, value } of args.object) {
     if (value.name !== "remote-object") continue;
-    const { id, devid, fd } = value.values;
+    const { id, devid, fd, accel: accelerated } = value.values;
     ids.take({ where, value: value.values });
     descriptors.take(where, fd);
     const device = unserved.get(devid);
@@ -32,7 +32,7 @@ function takeObjects(args: Arguments, unserved: Unserved, descriptors: Descripto
       throw new OptionError(where, problem);
     }
     unserved.delete(devid);
-    objects.push({ id, fd, device: device.config });
+    objects.push({ id, fd, device: device.config, accelerated });
   }
   return objects;
 }
@@ -44,6 +44,10 @@ function takeObjects(args: Arguments, unserved: Unserved, descriptors: Descripto
  */
 export function remoteConfig(args: Arguments): RemoteConfig {
   const unserved: Unserved = new Map();
+  for (const { where, value } of args.device) {
+    if (value.name !== "lsi53c895a" || value.values.accel === undefined) continue;
+    throw new OptionError(where, "'accel' is not supported here: it belongs to -object remote-object");
+  }
   for (const { where, config, slot } of resolveControllers(args, registerDeviceIds(args.device))) {
     if (slot !== undefined) throw new OptionError(where, "'addr' is not supported: the VMM chooses the device's slot");
     unserved.set(config.id, { where, config });

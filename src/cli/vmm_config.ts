@@ -114,12 +114,13 @@ function pciDevices(args: Arguments, descriptors: DescriptorRegistry): (ProxyDev
       slots.set(slot, where);
     }
     if (device.name === "pci-proxy-dev") {
-      const { id = ids.make("pci-proxy-dev"), fd } = device.values;
+      const { id = ids.make("pci-proxy-dev"), fd, accel: accelerated } = device.values;
       descriptors.take(where, fd);
-      devices.push({ kind: "proxy", id, fd, slot });
+      devices.push({ kind: "proxy", id, fd, slot, accelerated });
     } else {
       // Controllers come back in the same order.
-      devices.push({ kind: "local", controller: controllers.shift()!.config, slot });
+      const accelerated = device.values.accel ?? true;
+      devices.push({ kind: "local", controller: controllers.shift()!.config, slot, accelerated });
     }
     if (devices.length > PCI_SLOTS) {
       throw new OptionError(where, `no PCI slot is left; expected at most ${PCI_SLOTS} devices`);

@@ -230,7 +230,7 @@ export class Channel {
   /** Reads until the message is whole; from its header on exactly what that announces. */
   #readMessage(ahead: number, look: boolean, wait: boolean): Arrival {
     while (!this.#isWhole()) {
-      const step = look ? this.#read((this.#headerKnown ? this.#expected : ahead) - this.#received, wait) : WOULD_BLOCK;
+      const step = look ? this.#read(this.#wanted(ahead) - this.#received, wait) : WOULD_BLOCK;
       if (step === WOULD_BLOCK) return "pending";
       if (this.#socket.descriptors.length > 0 || this.#socket.truncated) this.#adoptDescriptors();
       if (step === 0) return this.#end();
@@ -238,6 +238,15 @@ export class Channel {
     }
     checkPayload(this.incoming, this.#descriptorCount);
     return "message";
+  }
+
+  /**
+   * Up to where to read. Not past a header whose descriptors are here already, since its first bytes came with the message before: the
+   * kernel would go on into the next message, and bring that one's descriptors too.
+   */
+  #wanted(ahead: number): number {
+    if (this.#headerKnown) return this.#expected;
+    return this.#descriptors.length > 0 ? HEADER_SIZE : ahead;
   }
 
   /** Whether the message is there. Its header is checked as soon as that is. */

@@ -65,6 +65,7 @@ export const DEVICE_TYPES = {
     properties: {
       id: optional(identifier, "name; the SCSI bus is <id>.0"),
       addr: optional(pciSlot, "PCI slot; lowest free one if left out; not in a device process"),
+      accel: optional(bool, "whether accesses go through shared memory, on if left out; not in a device process"),
       multifunction: refused("each device has a slot of its own"),
     },
   },
@@ -106,6 +107,7 @@ export const DEVICE_TYPES = {
       id: optional(identifier, "name"),
       fd: required(descriptor, "connected UNIX stream socket to the device process"),
       addr: optional(pciSlot, "PCI slot; lowest free one if left out"),
+      accel: withDefault(bool, true, "accesses go through shared memory, if the device process can"),
       multifunction: refused("each device has a slot of its own"),
     },
   },
@@ -146,6 +148,7 @@ export const OBJECT_TYPES = {
       id: required(identifier, "name"),
       devid: required(identifier, "id of the device"),
       fd: required(descriptor, "connected UNIX stream socket to the proxy"),
+      accel: withDefault(bool, true, "accesses go through shared memory, if the proxy can"),
     },
   },
   "memory-backend-memfd": {

@@ -1,47 +1,37 @@
 /**
  * pci-proxy-dev: a PCI function whose device lives in another process.
  *
- * Configuration accesses are forwarded, every one of them; the proxy keeps a shadow of the header only to know where the guest has
- * put the BARs. BAR accesses are forwarded with their absolute address. DMA and interrupts do not pass here: the
- * device process has guest RAM mapped, and an eventfd into KVM.
+ * Accesses go there, by the link's messages or by a ring in shared memory; the proxy keeps the header only to know where the guest has
+ * put the BARs. DMA and interrupts do not pass here: the device process has guest RAM mapped, and an eventfd into KVM.
  *
  * A peer that dies, times out or talks nonsense is cut off once, with one line; from then on its device reads as all-ones and drops
  * writes, as an empty slot does.
  *
  * @module
  */
-import {
-  type AccessSize,
-  allOnes,
-  type BarDescription,
-  ConfigSpace,
-  PciCommand,
-  PciConfig,
-} from "../device/config_space.ts";
+import { type AccessSize, allOnes, type BarDescription, ConfigSpace, PciConfig } from "../device/config_space.ts";
 import { bytes, defineState } from "../device/state.ts";
 import { Channel } from "../link/channel.ts";
 import { LinkError } from "../link/link_error.ts";
-import type { SystemMemoryRegion } from "../link/message.ts";
+import { Offer, offers, type SystemMemoryRegion } from "../link/message.ts";
 import { shutdownSocket } from "../ffi/socket.ts";
 import { monotonicNow } from "../ffi/clock.ts";
+import type { DeviceAccess } from "./device_access.ts";
 import { mergeRegions } from "./memory_listener.ts";
 import { probeBars } from "./probe.ts";
 import { closeInterruptFds, createInterruptFds, type InterruptFds, type IrqfdHost, IrqfdWire } from "./interrupt.ts";
-
-/** How long a device may take to answer, in milliseconds. A disk may sync on a write; a device that takes longer is hung. */
-const REPLY_TIMEOUT = 10_000;
+import { RingAccess } from "./ring_access.ts";
+import { closeRing, openLane, type RingHandle, setUpRing } from "./ring_setup.ts";
+import { WireAccess } from "./wire_access.ts";
 
 /**
- * The same for its first words, when its process may only just be starting, on a machine that has much else to do. One that dies meanwhile is
- * noticed at once.
+ * How long a device's first answers may take, in milliseconds, when its process may only just be starting, on a machine that has much else to
+ * do. One that dies meanwhile is noticed at once.
  */
 const GREETING_TIMEOUT = 60_000;
 
-/**
- * For how long after the start a peer may lose what the guest has configured, in nanoseconds. QEMU's remote process answers on its link
- * before it resets its devices for the first time.
- */
-const SETTLING_TIME = 5e9;
+/** How long a device may take to answer, in milliseconds. A disk may sync on a write; a device that takes longer is hung. */
+const REPLY_TIMEOUT = 10_000;
 
 /** What all threads share about a proxy. */
 const ProxyState = defineState("pci-proxy", 1, {
@@ -65,6 +55,10 @@ export interface ProxyHandle {
   readonly state: SharedArrayBuffer;
   /** When the link was made, in nanoseconds of CLOCK_MONOTONIC. */
   readonly connectedAt: number;
+  /** How long the device may take to answer, in milliseconds. */
+  readonly timeout: number;
+  /** The ring, where the peer serves one. */
+  readonly ring: RingHandle | undefined;
 }
 
 /** What a proxy needs of the machine. */
@@ -72,34 +66,29 @@ export interface ProxyHost {
   readonly vm: IrqfdHost;
   /** The guest has moved, enabled or disabled a BAR. */
   mappingChanged(): void;
+  /** Does something under the machine's lock, whether this thread holds that or not. */
+  exclusively(action: () => void): void;
   /** The peer was cut off: one line for people. */
   peerLost(line: string): void;
 }
 
 /**
- * Greets a device process: learns the BARs and hands over the interrupt's eventfds.
+ * Greets a device process: learns the BARs, hands over the interrupt's eventfds, and agrees upon a ring where the peer serves one.
  *
  * @param id The device's name, for messages.
  * @param fd A connected UNIX stream socket, owned by the result; the caller's, if there is none.
+ * @param options `lanes`: how many threads are to use the device at the same time; without any, no ring is offered. `timeout`: how long the
+ * device may take to answer from then on, in milliseconds. @default {{ lanes: 0, timeout: 10_000 }}
  * @throws {Error} when the peer does not answer as a device does.
  */
-export function connectProxy(id: string, fd: number): ProxyHandle {
+export function connectProxy(id: string, fd: number, { lanes = 0, timeout = REPLY_TIMEOUT } = {}): ProxyHandle {
   const channel = new Channel(fd);
   const interrupt = createInterruptFds();
-  const read = (offset: number) => {
-    channel.outgoing.setConfigRead(offset, 4);
-    channel.call(channel.outgoing, GREETING_TIMEOUT);
-    return channel.incoming.returnLow;
-  };
-  const write = (offset: number, value: number) => {
-    channel.outgoing.setConfigWrite(offset, 4, value);
-    channel.call(channel.outgoing, GREETING_TIMEOUT);
-  };
   try {
-    const bars = probeBars({ read, write });
-    const interruptPin = (read(PciConfig.INTERRUPT_LINE) >>> 8) & 0xff;
+    const greeting = greet(channel, lanes > 0 ? Offer.MARK | Offer.RING : Offer.NONE);
     channel.outgoing.setIrqFd();
     channel.send(channel.outgoing, [interrupt.irq, interrupt.resample], GREETING_TIMEOUT);
+    const { bars, interruptPin, servesRing } = greeting;
     return {
       id,
       fd,
@@ -108,6 +97,8 @@ export function connectProxy(id: string, fd: number): ProxyHandle {
       interrupt,
       state: new SharedArrayBuffer(ProxyState.size),
       connectedAt: monotonicNow(),
+      timeout,
+      ring: servesRing ? setUpRing(channel, { lanes, bars, timeout: GREETING_TIMEOUT }) : undefined,
     };
   } catch (cause) {
     closeInterruptFds(interrupt);
@@ -115,27 +106,57 @@ export function connectProxy(id: string, fd: number): ProxyHandle {
   }
 }
 
+/** Each read carries the offer: a peer that knows it answers each. */
+function greet(channel: Channel, offer: number) {
+  let answer: number = Offer.NONE;
+  const read = (offset: number) => {
+    channel.outgoing.setConfigRead(offset, 4, offer);
+    channel.call(channel.outgoing, GREETING_TIMEOUT);
+    answer = channel.incoming.returnHigh;
+    return channel.incoming.returnLow;
+  };
+  const write = (offset: number, value: number) => {
+    channel.outgoing.setConfigWrite(offset, 4, value);
+    channel.call(channel.outgoing, GREETING_TIMEOUT);
+  };
+  const bars = probeBars({ read, write });
+  const interruptPin = (read(PciConfig.INTERRUPT_LINE) >>> 8) & 0xff;
+  return { bars, interruptPin, servesRing: offers(offer, Offer.RING) && offers(answer, Offer.RING) };
+}
+
+/** Closes what a proxy has beside its link. For one that no thread uses any more. */
+export function closeProxy({ interrupt, ring }: ProxyHandle): void {
+  closeInterruptFds(interrupt);
+  if (ring !== undefined) closeRing(ring);
+}
+
 /**
- * The proxy of one device, on one thread. Every call is made under the machine's lock: the link carries one request at a
- * time.
+ * The proxy of one device, on one thread. Every call is made under the machine's lock, but for accesses to the BARs of one that is
+ * {@linkcode PciProxy.concurrent}.
  */
 export class PciProxy {
   readonly #handle: ProxyHandle;
   readonly #host: ProxyHost;
-  readonly #channel: Channel;
+  readonly #access: DeviceAccess;
   readonly #state: ReturnType<typeof ProxyState.attach>;
-  readonly #shadow: ConfigSpace;
+  readonly #header: ConfigSpace;
   readonly #wire: IrqfdWire;
-  /** Whether the device has been seen to answer at a BAR, or has been given its configuration again: it keeps it from now on. */
-  #settled = false;
 
-  constructor(handle: ProxyHandle, host: ProxyHost) {
+  /**
+   * @param lane This thread's number among those that use the device, below the `lanes` that {@linkcode connectProxy} was told. No
+   * other thread has it.
+   */
+  constructor(handle: ProxyHandle, host: ProxyHost, lane: number) {
     this.#handle = handle;
     this.#host = host;
-    this.#channel = new Channel(handle.fd);
     this.#state = ProxyState.attach(handle.state);
-    this.#shadow = shadowHeader(handle, this.#state.shadow);
+    this.#header = headerOf(handle, this.#state.shadow);
     this.#wire = new IrqfdWire(host.vm, handle.interrupt);
+    const channel = new Channel(handle.fd);
+    const { bars, connectedAt, timeout, ring } = handle;
+    this.#access = ring === undefined
+      ? new WireAccess({ channel, header: this.#header, bars, connectedAt, timeout })
+      : new RingAccess(openLane(ring, lane, timeout), channel, timeout);
   }
 
   /** The name that the command line gave it. */
@@ -153,6 +174,11 @@ export class PciProxy {
     return this.#handle.bars;
   }
 
+  /** Whether several threads may access BARs at the same time. */
+  get concurrent(): boolean {
+    return this.#handle.ring !== undefined;
+  }
+
   /** Whether the peer was cut off. */
   get failed(): boolean {
     return this.#state.failed;
@@ -160,58 +186,53 @@ export class PciProxy {
 
   /** Where the guest has put a BAR, or `undefined` while it does not answer. */
   barAddress(bar: BarDescription): number | undefined {
-    const mapping = this.#shadow.mappings().find((mapped) => mapped.index === bar.index);
+    const mapping = this.#header.mappings().find((mapped) => mapped.index === bar.index);
     return this.#state.failed ? undefined : mapping?.address;
   }
 
   /** A configuration read of the guest. */
   readConfig(offset: number, size: AccessSize): number {
-    const message = this.#channel.outgoing;
-    message.setConfigRead(offset, size);
-    return this.#call() ? masked(this.#channel.incoming.returnLow, size) : allOnes(size);
+    if (this.#state.failed) return allOnes(size);
+    try {
+      return this.#access.readConfig(offset, size);
+    } catch (error) {
+      this.#cutOff(error);
+      return allOnes(size);
+    }
   }
 
   /** A configuration write of the guest. */
   writeConfig(offset: number, size: AccessSize, value: number): void {
-    this.#channel.outgoing.setConfigWrite(offset, size, value);
-    if (!this.#call()) return;
-    this.#shadow.write(offset, size, value);
+    if (!this.#guarded(() => this.#access.writeConfig(offset, size, value))) return;
+    this.#header.write(offset, size, value);
     const touchesMapping = offset + size > PciConfig.COMMAND && offset < PciConfig.BAR0 + 24;
     if (touchesMapping) this.#host.mappingChanged();
   }
 
   /** A read of the guest at a BAR that {@linkcode barAddress} has. */
   readBar(bar: BarDescription, offset: number, size: AccessSize): number {
-    const address = this.barAddress(bar);
-    if (address === undefined) return allOnes(size);
-    const memory = bar.space === "memory";
-    const attempt = () => {
-      this.#channel.outgoing.setBarRead(address + offset, size, memory);
-      return this.#call() ? masked(this.#channel.incoming.returnLow, size) : allOnes(size);
-    };
-    const value = attempt();
-    if (value !== allOnes(size)) this.#settled = true;
-    else if (this.#restoreHeader()) return attempt();
-    return value;
+    if (this.#state.failed) return allOnes(size);
+    try {
+      return this.#access.readBar(bar, offset, size);
+    } catch (error) {
+      this.#cutOff(error);
+      return allOnes(size);
+    }
   }
 
   /** A write of the guest at a BAR. */
   writeBar(bar: BarDescription, offset: number, size: AccessSize, value: number): void {
-    const address = this.barAddress(bar);
-    if (address === undefined) return;
-    this.#restoreHeader();
-    this.#channel.outgoing.setBarWrite(address + offset, size, bar.space === "memory", value);
-    this.#call();
+    if (this.#state.failed) return;
+    try {
+      this.#access.writeBar(bar, offset, size, value);
+    } catch (error) {
+      this.#cutOff(error);
+    }
   }
 
   /** Tells the device process what RAM the guest has now. @param fd The memfd that all ranges lie in. */
   syncMemory(fd: number, ranges: readonly SystemMemoryRegion[]): void {
-    if (this.#state.failed) return;
-    const regions = mergeRegions(ranges);
-    this.#guarded(() => {
-      this.#channel.outgoing.setSyncSysmem(regions);
-      this.#channel.send(this.#channel.outgoing, regions.map(() => fd), REPLY_TIMEOUT);
-    });
+    this.#guarded(() => this.#access.syncMemory(mergeRegions(ranges), fd));
   }
 
   /** Wires the interrupt to a GSI, from whichever one it was on. */
@@ -231,73 +252,49 @@ export class PciProxy {
 
   /** Resets the device, as the machine's reset does. An interrupt that the guest has not acknowledged is gone, the wire stays. */
   reset(): void {
-    this.#channel.outgoing.setDeviceReset();
-    this.#call();
-    this.#shadow.reset();
+    this.#guarded(() => this.#access.reset());
+    this.#header.reset();
     if (this.#state.gsi !== 0) this.attachInterrupt(this.#state.gsi);
     this.#host.mappingChanged();
   }
 
-  /**
-   * Gives a peer that has forgotten its BARs what the guest had written there.
-   *
-   * @returns whether it had to.
-   */
-  #restoreHeader(): boolean {
-    if (this.#settled || this.#state.failed) return false;
-    if (monotonicNow() - this.#handle.connectedAt > SETTLING_TIME) {
-      this.#settled = true;
-      return false;
-    }
-    const decoding = PciCommand.IO | PciCommand.MEMORY;
-    if ((this.readConfig(PciConfig.COMMAND, 2) & decoding) === (this.#shadow.command & decoding)) return false;
-    for (const { index } of this.#handle.bars) this.#replay(PciConfig.BAR0 + 4 * index, 4);
-    this.#replay(PciConfig.INTERRUPT_LINE, 1);
-    this.#replay(PciConfig.COMMAND, 2);
-    this.#settled = true;
-    return true;
+  /** Has the device be gone from now on, for a reason that was found elsewhere than in an access. */
+  lose(error: LinkError): void {
+    this.#cutOff(error);
   }
 
-  #replay(offset: number, size: AccessSize): void {
-    this.#channel.outgoing.setConfigWrite(offset, size, this.#shadow.read(offset, size));
-    this.#call();
-  }
-
-  /** Sends {@linkcode Channel.outgoing} and waits for the reply. @returns false when there is none, now or ever. */
-  #call(): boolean {
-    return !this.#state.failed && this.#guarded(() => this.#channel.call(this.#channel.outgoing, REPLY_TIMEOUT));
-  }
-
+  /** @returns false when the device is gone, by now or for long. */
   #guarded(exchange: () => void): boolean {
+    if (this.#state.failed) return false;
     try {
       exchange();
       return true;
     } catch (error) {
-      if (!(error instanceof LinkError)) throw error;
       this.#cutOff(error);
       return false;
     }
   }
 
-  #cutOff(error: LinkError): void {
-    this.#state.failed = true;
-    // The descriptor stays, since other threads know it by number; the peer is told by the end of the stream.
-    shutdownSocket(this.#handle.fd);
-    this.detachInterrupt();
-    this.#host.mappingChanged();
-    this.#host.peerLost(`device ${this.id} is gone: ${error.message}; it reads as all-ones from now on`);
+  /** Of several threads that find the peer gone, one says so. */
+  #cutOff(error: unknown): void {
+    if (!(error instanceof LinkError)) throw error;
+    this.#host.exclusively(() => {
+      if (this.#state.failed) return;
+      this.#state.failed = true;
+      // The descriptor stays, since other threads know it by number; the peer is told by the end of the stream.
+      shutdownSocket(this.#handle.fd);
+      this.detachInterrupt();
+      this.#host.mappingChanged();
+      this.#host.peerLost(`device ${this.id} is gone: ${error.message}; it reads as all-ones from now on`);
+    });
   }
 }
 
 /** The registers that decide where BARs answer, over shared bytes: BARs, command and interrupt line. */
-function shadowHeader(handle: ProxyHandle, shared: Uint8Array): ConfigSpace {
+function headerOf(handle: ProxyHandle, shared: Uint8Array): ConfigSpace {
   const header = new ConfigSpace(shared, { attached: true });
   header.define(PciConfig.COMMAND, 2, 0, 0xffff);
   header.define(PciConfig.INTERRUPT_LINE, 1, 0, 0xff);
   for (const bar of handle.bars) header.addBar(bar);
   return header;
-}
-
-function masked(value: number, size: AccessSize): number {
-  return size === 4 ? value : value & allOnes(size);
 }

@@ -15,6 +15,8 @@ export interface RemoteObjectConfig {
   readonly fd: number;
   /** The device that `devid=` names; no other object has the same. */
   readonly device: ControllerConfig;
+  /** Whether accesses may come through shared memory. */
+  readonly accelerated: boolean;
 }
 
 /** A device process. */

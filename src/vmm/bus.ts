@@ -204,6 +204,16 @@ export class Bus {
     }
   }
 
+  /**
+   * Whether one device that needs no lock answers for all of these addresses. To be asked without the lock: while ranges may have moved,
+   * the answer is no, since finding out where to takes the lock.
+   */
+  isConcurrent(address: number, length: number): boolean {
+    if (this.#generation.current !== this.#seen) return false;
+    const segment = this.#find(address);
+    return segment?.device.concurrent === true && address + length <= segment.end;
+  }
+
   #find(address: number): Segment | undefined {
     const generation = this.#generation.current;
     if (generation !== this.#seen) this.#resolve(generation);

@@ -57,6 +57,8 @@ export interface ProxyDeviceConfig {
   readonly fd: number;
   /** PCI slot on bus 0, 1-30; `undefined` when the machine may choose. No two devices ask for the same one. */
   readonly slot: number | undefined;
+  /** Whether accesses may go through shared memory. */
+  readonly accelerated: boolean;
 }
 
 /** A PCI device named on the VMM's own command line: the VMM spawns a device process for it. */
@@ -65,6 +67,8 @@ export interface LocalDeviceConfig {
   readonly controller: ControllerConfig;
   /** As {@linkcode ProxyDeviceConfig.slot}. */
   readonly slot: number | undefined;
+  /** As {@linkcode ProxyDeviceConfig.accelerated}. */
+  readonly accelerated: boolean;
 }
 
 /** `-device isa-debugcon`: bytes written to the port go to the character device. */

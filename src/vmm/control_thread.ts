@@ -14,6 +14,7 @@ import { ControlPlane } from "./control_plane.ts";
 import { DescriptorWatcher } from "./descriptor_watcher.ts";
 import type { Machine } from "./machine.ts";
 import type { MachineHandle } from "./machine_handle.ts";
+import { watchProxy } from "./proxy_watch.ts";
 
 /** Signals by which somebody outside ends the machine. */
 const ENDING_SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"] as const;
@@ -28,6 +29,7 @@ export async function runControlThread(machine: Machine, handle: MachineHandle):
   const watcher = new DescriptorWatcher();
   machine.deadlines.watch(watcher);
   machine.inputDrained.watch(watcher);
+  for (const [i, proxy] of machine.proxies.entries()) watchProxy(proxy, handle.proxies[i].handle, watcher);
   const plane: ControlPlane = new ControlPlane({ machine, handle, watcher, log, chardevs: () => consoles.describe() });
   machine.terminal?.begin();
   const consoles = new Consoles({ machine, handles: handle.characters, watcher, log, commands: plane.commands });

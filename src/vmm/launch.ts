@@ -182,6 +182,8 @@ function acpiSerialPorts({ serialPorts }: VmmConfig) {
 interface DeviceLink {
   readonly id: string;
   readonly fd: number;
+  /** Whether a ring is offered. */
+  readonly accelerated: boolean;
   readonly process: DeviceProcess | undefined;
 }
 
@@ -194,12 +196,13 @@ class DeviceProcesses {
     this.#config = config;
     try {
       for (const device of config.devices) {
+        const same = { accelerated: device.accelerated };
         if (device.kind === "proxy") {
           requireLink(device);
-          this.#links.push({ id: device.id, fd: device.fd, process: undefined });
+          this.#links.push({ ...same, id: device.id, fd: device.fd, process: undefined });
         } else {
           const process = spawnDeviceProcess(self, device.controller);
-          this.#links.push({ id: device.controller.id, fd: process.fd, process });
+          this.#links.push({ ...same, id: device.controller.id, fd: process.fd, process });
         }
       }
     } catch (error) {
@@ -230,9 +233,9 @@ class DeviceProcesses {
 
   /** A process of ours that could not start has said why, on the standard error that it shares with this one. */
   #greet(link: DeviceLink): ProxyHandle {
-    const { id, fd, process } = link;
+    const { id, fd, accelerated, process } = link;
     try {
-      return connectProxy(id, fd);
+      return connectProxy(id, fd, { lanes: accelerated ? lanesOf(this.#config) : 0 });
     } catch (cause) {
       this.#links.splice(this.#links.indexOf(link), 1);
       closeFd(fd);
@@ -258,6 +261,11 @@ class DeviceProcesses {
 function requireLink({ id, fd }: ProxyDeviceConfig): void {
   if (isInheritedFd(fd) && isUnixStreamSocket(fd)) return;
   throw new Error(`pci-proxy-dev ${id}: fd ${fd} is not a UNIX stream socket that this process was given`);
+}
+
+/** Each vCPU has a lane, and the control thread. */
+function lanesOf({ cpus }: VmmConfig): number {
+  return cpus + 1;
 }
 
 function freeSlot(taken: ReadonlySet<number>, id: string): number {

@@ -100,7 +100,8 @@ export class Machine {
   /** Called on a machine reset, in this order. */
   readonly #resettable: { reset(): void }[] = [];
 
-  constructor(handle: MachineHandle) {
+  /** @param lane The thread's number: that of its vCPU, or the one after all vCPUs. No other thread has it. */
+  constructor(handle: MachineHandle, lane: number) {
     this.#handle = handle;
     this.vm = new KvmVm(handle.vmFd);
     this.vcpus = handle.vcpuFds.map((fd) => new KvmVcpu(fd, handle.vcpuMmapSize));
@@ -144,7 +145,7 @@ export class Machine {
     this.#addPorts();
     this.#timedDevices = [this.cmos, this.#pm, ...this.serialPorts.filter((port) => port !== undefined)];
     this.proxies = handle.proxies.map(({ handle, slot }) =>
-      this.#addProxy(new PciProxy(handle, this.#proxyHost()), slot)
+      this.#addProxy(new PciProxy(handle, this.#proxyHost(), lane), slot)
     );
   }
 
@@ -368,6 +369,7 @@ export class Machine {
     return {
       vm: this.vm,
       mappingChanged: () => this.#generation.changed(),
+      exclusively: (action: () => void) => this.lock.held ? action() : this.lock.with(action),
       peerLost: log,
     };
   }
@@ -378,6 +380,7 @@ export class Machine {
       const device: BusDevice = {
         read: (offset, size) => proxy.readBar(bar, offset, size as 1 | 2 | 4),
         write: (offset, size, value) => proxy.writeBar(bar, offset, size as 1 | 2 | 4, value),
+        concurrent: proxy.concurrent,
       };
       const bus = bar.space === "io" ? this.ports : this.memory;
       bus.insertMovable(device, () => {

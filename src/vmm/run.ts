@@ -77,7 +77,7 @@ class Leader {
   constructor(launched: LaunchedMachine, kernel: KernelFiles | undefined, threads: Threads) {
     const { handle, acpi, msrs } = launched;
     this.#threads = threads;
-    const machine = new Machine(handle);
+    const machine = new Machine(handle, 0);
     markPhase("devices");
     this.#launched = launched;
     this.#machine = machine;

@@ -15,21 +15,30 @@ const CONTENDED = 2;
  */
 export class SharedLock {
   readonly #word: Int32Array;
+  #held = false;
 
   /** @param word One word of a SharedArrayBuffer, zero at first. */
   constructor(word: Int32Array) {
     this.#word = word;
   }
 
+  /** Whether this thread holds it. */
+  get held(): boolean {
+    return this.#held;
+  }
+
   /** Waits until the lock is free and takes it. */
   acquire(): void {
     const word = this.#word;
-    if (Atomics.compareExchange(word, 0, FREE, HELD) === FREE) return;
-    while (Atomics.exchange(word, 0, CONTENDED) !== FREE) Atomics.wait(word, 0, CONTENDED);
+    if (Atomics.compareExchange(word, 0, FREE, HELD) !== FREE) {
+      while (Atomics.exchange(word, 0, CONTENDED) !== FREE) Atomics.wait(word, 0, CONTENDED);
+    }
+    this.#held = true;
   }
 
   /** Gives it back. */
   release(): void {
+    this.#held = false;
     if (Atomics.exchange(this.#word, 0, FREE) === CONTENDED) Atomics.notify(this.#word, 0, 1);
   }
 

@@ -27,7 +27,7 @@ export interface VcpuOptions {
   readonly kvm: RunnableVcpu;
   readonly ports: Bus;
   readonly memory: Bus;
-  /** Held during every access to a device. */
+  /** Held during every access to a device, but for those that need no lock. */
   readonly lock: SharedLock;
   /** One word of shared memory: while it is not zero, {@linkcode Vcpu.run} returns as soon as it can. */
   readonly attention: Int32Array;
@@ -103,19 +103,25 @@ export class Vcpu {
   }
 
   #access(): void {
-    this.#lock.acquire();
-    try {
-      if (this.#kvm.exitReason === KvmExit.IO) this.#port();
-      else this.#mmio();
-    } finally {
-      this.#lock.release();
-    }
+    if (this.#kvm.exitReason === KvmExit.IO) this.#port();
+    else this.#mmio();
   }
 
   #port(): void {
     const run = this.#run;
     const size = run.getUint8(KvmRunOffset.IO_SIZE);
     const port = run.getUint16(KvmRunOffset.IO_PORT, true);
+    if (this.#ports.isConcurrent(port, size)) return this.#movePort(port, size);
+    this.#lock.acquire();
+    try {
+      this.#movePort(port, size);
+    } finally {
+      this.#lock.release();
+    }
+  }
+
+  #movePort(port: number, size: number): void {
+    const run = this.#run;
     const outward = run.getUint8(KvmRunOffset.IO_DIRECTION) !== 0;
     const start = run.getUint32(KvmRunOffset.IO_DATA_OFFSET, true);
     // A string instruction moves several items through one port; they lie one behind the other.
@@ -131,7 +137,17 @@ export class Vcpu {
     const address = run.getUint32(KvmRunOffset.MMIO_ADDRESS, true) +
       run.getUint32(KvmRunOffset.MMIO_ADDRESS + 4, true) * 0x100000000;
     const length = run.getUint32(KvmRunOffset.MMIO_LENGTH, true);
-    if (run.getUint8(KvmRunOffset.MMIO_IS_WRITE) !== 0) this.#memory.store(address, this.#mmioData, length);
+    if (this.#memory.isConcurrent(address, length)) return this.#moveMemory(address, length);
+    this.#lock.acquire();
+    try {
+      this.#moveMemory(address, length);
+    } finally {
+      this.#lock.release();
+    }
+  }
+
+  #moveMemory(address: number, length: number): void {
+    if (this.#run.getUint8(KvmRunOffset.MMIO_IS_WRITE) !== 0) this.#memory.store(address, this.#mmioData, length);
     else this.#memory.load(address, this.#mmioData, length);
   }
 

@@ -25,7 +25,7 @@ export interface WorkerMessage {
 export async function runWorker(task: WorkerMessage): Promise<void> {
   let control = withoutVcpus(task.handle);
   try {
-    const machine = new Machine(task.handle);
+    const machine = new Machine(task.handle, laneOf(task));
     markPhase("devices");
     control = machine.control;
     if (task.role === "control") await runControlThread(machine, task.handle);
@@ -35,6 +35,11 @@ export async function runWorker(task: WorkerMessage): Promise<void> {
     // The leader waits for every vCPU, also for one that failed.
     if (task.role === "vcpu") control.rest();
   }
+}
+
+/** Each vCPU has a lane to each device, and the control thread the one after them. */
+function laneOf({ role, index, handle }: WorkerMessage): number {
+  return role === "vcpu" ? index : handle.config.cpus;
 }
 
 /** Run control for as long as this thread has no vCPU mapped: attention and signals stop the others, `immediate_exit` does not. */

@@ -46,9 +46,17 @@ Deno.test("an object serves the controller that it names, with its disks", () =>
   assertEquals(config, {
     name: undefined,
     exitWithParent: false,
-    objects: [{ id: "robj0", fd: 5, device: { driver: "lsi53c895a", id: "lsi0", disks: [disk] } }],
+    objects: [{ id: "robj0", fd: 5, device: { driver: "lsi53c895a", id: "lsi0", disks: [disk] }, accelerated: true }],
     monitors: [],
   });
+});
+
+Deno.test("accesses come through shared memory, unless the object says otherwise", () => {
+  assertEquals(remote(`${LSI} ${OBJECT},accel=off`).objects[0].accelerated, false);
+  refuses(
+    `-machine remote ${LSI},accel=off ${OBJECT}`,
+    "-device lsi53c895a,id=lsi0: 'accel' is not supported here: it belongs to -object remote-object",
+  );
 });
 
 Deno.test("the order of options does not matter", () => {
@@ -350,7 +358,12 @@ Deno.test("a device process that a VMM starts reads its own configuration back",
     const command = parseCommandLine(deviceProcessArguments(device, { link: fd, control: fd + 1 }));
     assertEquals(command, {
       kind: "remote",
-      config: { name: undefined, exitWithParent: true, objects: [{ id: "remote0", fd, device }], monitors: [monitor] },
+      config: {
+        name: undefined,
+        exitWithParent: true,
+        objects: [{ id: "remote0", fd, device, accelerated: true }],
+        monitors: [monitor],
+      },
     });
   }));
 });

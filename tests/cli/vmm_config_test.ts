@@ -174,9 +174,16 @@ Deno.test("proxies and local devices come in command-line order", () => {
     "lsi0",
     "pci-proxy-dev-0",
   ]);
-  assertEquals(devices[0], { kind: "proxy", id: "p", fd: 3, slot: 6 });
+  assertEquals(devices[0], { kind: "proxy", id: "p", fd: 3, slot: 6, accelerated: true });
   assertEquals(devices[1].kind === "local" && devices[1].controller.disks[0].drive.file, "a");
   assertEquals(devices[1].slot, undefined);
+});
+
+Deno.test("accesses go through shared memory, unless the device says otherwise", () => {
+  const { devices } = vmm(
+    "-device lsi53c895a -device lsi53c895a,id=b,accel=off -device pci-proxy-dev,fd=3,accel=off -device lsi53c895a,id=d,accel=on",
+  );
+  assertEquals(devices.map(({ accelerated }) => accelerated), [true, false, false, true]);
 });
 
 Deno.test("controllers without an id have made-up ids, and their buses QEMU's names", () => {

@@ -96,7 +96,7 @@ Deno.test("splitvm's own device process answers a proxy, and ends with its link"
   const process = spawnDeviceProcess({ command: selfCommand(), env }, CONTROLLER);
   try {
     const handle = connectProxy("lsi0", process.fd);
-    const proxy = new PciProxy(handle, new RecordingMachine());
+    const proxy = new PciProxy(handle, new RecordingMachine(), 0);
     assertEquals(proxy.readConfig(0, 4), 0x0012_1000);
     assertEquals(handle.bars.map(({ space, size }) => [space, size]), [["io", 256], ["memory", 1024], [
       "memory",

@@ -39,7 +39,7 @@ function withProxy(body: (scene: Scene) => void, { pin = INTA, connectedAt = -In
     const handle = { ...connectProxy("lsi0", peer.fd), connectedAt };
     peer.requests();
     try {
-      body({ peer, machine, handle, proxy: new PciProxy(handle, machine) });
+      body({ peer, machine, handle, proxy: new PciProxy(handle, machine, 0) });
     } finally {
       closeInterruptFds(handle.interrupt);
       peer.dispose();
@@ -136,7 +136,7 @@ Deno.test(
   "another thread's proxy knows where the guest has put the BARs",
   withProxy((scene) => {
     placeBars(scene);
-    const other = new PciProxy(scene.handle, new RecordingMachine());
+    const other = new PciProxy(scene.handle, new RecordingMachine(), 0);
     assertEquals(other.bars.map((bar) => other.barAddress(bar)), [IO_BASE, MEMORY_BASE]);
   }),
 );
@@ -230,7 +230,7 @@ Deno.test(
 
 /** The device is an empty slot, for all threads. */
 function assertGone({ proxy, machine, handle }: Scene): void {
-  const other = new PciProxy(handle, machine);
+  const other = new PciProxy(handle, machine, 0);
   for (const each of [proxy, other]) {
     assertEquals(each.failed, true);
     assertEquals(each.bars.map((bar) => each.barAddress(bar)), [undefined, undefined]);

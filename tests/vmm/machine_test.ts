@@ -68,7 +68,7 @@ function withHandle(body: (handle: MachineHandle) => void, changes: Partial<VmmC
 
 /** A machine whose devices have been reset. */
 function powerOn(handle: MachineHandle): Machine {
-  const machine = new Machine(handle);
+  const machine = new Machine(handle, 0);
   machine.cmos.powerOn(new Map([[0x34, 0x12]]));
   machine.resetDevices();
   return machine;
@@ -130,7 +130,7 @@ Deno.test(
   "every thread has the same registers and the same RAM",
   withHandle((handle) => {
     const first = powerOn(handle);
-    const second = new Machine(structuredClone(handle));
+    const second = new Machine(structuredClone(handle), 1);
     first.ports.write(Port.COM1 + 7, 1, 0x42);
     assertEquals(second.ports.read(Port.COM1 + 7, 1), 0x42);
     first.ram.memory.write(0x1000, Uint8Array.of(1, 2, 3));
@@ -142,7 +142,7 @@ Deno.test(
   "what the guest moves on one thread has moved on the others",
   withHandle((handle) => {
     const first = powerOn(handle);
-    const second = new Machine(structuredClone(handle));
+    const second = new Machine(structuredClone(handle), 1);
     const timer = () => second.ports.read(0x608, 4);
     assertEquals(timer(), 0xffffffff);
     const write = (register: number, size: number, value: number) =>

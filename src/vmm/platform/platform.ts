@@ -3,7 +3,7 @@
  * gives to it.
  *
  * Each vCPU thread, and the control thread, holds device objects of its own over one shared {@linkcode StateRecord}. Every
- * call into a platform device is made under the platform lock, so a device never sees two calls at once, and keeps
+ * call into a platform device that does not say otherwise is made under the platform lock, so a device never sees two calls at once, and keeps
  * everything that matters in its state record (or in other memory that the threads share).
  *
  * @module
@@ -18,6 +18,8 @@ export interface BusDevice {
   read(offset: number, size: number): number;
   /** Writes; what the device does not decode is dropped. */
   write(offset: number, size: number, value: number): void;
+  /** Whether several threads may call it at the same time, without the platform lock. @default {false} */
+  readonly concurrent?: boolean;
 }
 
 /** A device that has something to do at a time of its own. Only the control thread calls {@linkcode expire}. */

@@ -3,10 +3,12 @@
  *
  * @module
  */
+import { assertEquals } from "@std/assert";
 import { closeFd } from "../../../src/ffi/file.ts";
 import { createSocketPair } from "../../../src/ffi/socket.ts";
 import { Channel } from "../../../src/link/channel.ts";
 import { Command, commandName, Message } from "../../../src/link/message.ts";
+import type { RingGeometry } from "../../../src/link/ring/layout.ts";
 import type { Irqfd } from "../../../src/ffi/kvm.ts";
 import type { ProxyHost } from "../../../src/proxy/pci_proxy.ts";
 
@@ -17,6 +19,8 @@ export type Request = readonly (string | number)[];
 export class FakePeer {
   /** The proxy's end. */
   readonly fd: number;
+  /** The upper half of its replies. */
+  answerToOffers = 0;
   readonly #channel: Channel;
   #open = true;
 
@@ -28,20 +32,31 @@ export class FakePeer {
 
   /** Answers a request to come with a value. */
   reply(...values: readonly number[]): void {
-    for (const value of values) this.send((message) => message.setReturn(value));
+    for (const value of values) this.send((message) => message.setReturn(value, this.answerToOffers));
   }
 
   /** Sends any message. */
-  send(make: (message: Message) => void): void {
+  send(make: (message: Message) => void, descriptors: readonly number[] = []): void {
     const message = new Message();
     make(message);
-    this.#channel.send(message);
+    this.#channel.send(message, descriptors);
   }
 
-  /** What has been asked since the last call. Descriptors that came are counted, and closed. */
-  requests(): Request[] {
+  /** The descriptors of the next request, which is a RING_SETUP; the caller closes them. */
+  takeRing(): { readonly geometry: RingGeometry; readonly ring: number; readonly doorbell: number } {
+    assertEquals([this.#channel.poll(), commandName(this.#channel.incoming.command)], ["message", "RING_SETUP"]);
+    const [ring, doorbell] = this.#channel.takeDescriptors();
+    return { geometry: this.#channel.incoming.ringGeometry, ring, doorbell };
+  }
+
+  /**
+   * What has been asked since the last call. Descriptors that came are counted, and closed.
+   *
+   * @param most How many are taken. @default {Infinity}
+   */
+  requests(most = Infinity): Request[] {
     const requests: Request[] = [];
-    while (this.#channel.poll() === "message") {
+    while (requests.length < most && this.#channel.poll() === "message") {
       const descriptors = this.#channel.takeDescriptors();
       requests.push([...describe(this.#channel.incoming, descriptors.length)]);
       descriptors.forEach(closeFd);
@@ -100,6 +115,9 @@ export class RecordingMachine implements ProxyHost {
     attachIrqfd: (irqfd: Irqfd) => void this.wiring.push(["attach", irqfd]),
     detachIrqfd: (irqfd: Irqfd) => void this.wiring.push(["detach", irqfd]),
   };
+  exclusively(action: () => void): void {
+    action();
+  }
   mappingChanged(): void {
     this.mappingChanges++;
   }
