@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { NONE } from "./report.ts";
+import { listItem, NONE } from "./report.ts";
 
 /** A bound of a figure. */
 export interface Goal {
@@ -59,4 +59,11 @@ export function missedGoals(all: readonly Judged[]): string[] {
       `${name}: ${figure.toFixed(2)}, where the goal is ${goal.kind} ${goal.bound}; missed by ${percent(missed)}.`,
     ];
   });
+}
+
+/** What stands below a table: the goals that are missed. */
+export function missedGoalsText(judged: readonly Judged[]): string {
+  const missed = missedGoals(judged);
+  if (missed.length === 0) return "No goal is missed.";
+  return `Goals that are missed:\n\n${missed.map(listItem).join("\n")}`;
 }

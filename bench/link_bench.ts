@@ -8,12 +8,12 @@ import type { Build } from "../tests/support/machines.ts";
 import { svgChart } from "./chart.ts";
 import { type AccessTimes, measureAccesses, writeAccessFiles } from "./device_access.ts";
 import { type Access, ACCESS_CONTEST, type Competitor, COMPETITORS } from "./device_access_plan.ts";
-import { type Judged, missedGoals } from "./goals.ts";
+import { missedGoalsText } from "./goals.ts";
 import { describeHost } from "./host.ts";
 import { ContestResults } from "./machine_results.ts";
 import { progress } from "./output.ts";
 import { type Placement, unpinSelf } from "./placement.ts";
-import { listItem, wrap } from "./report.ts";
+import { wrap } from "./report.ts";
 import { measureRing } from "./ring_bench.ts";
 import { RingResults } from "./ring_results.ts";
 import { guestTscKhz } from "./tsc.ts";
@@ -47,13 +47,6 @@ export interface LinkPart {
   readonly name: string;
   readonly place: string;
   run(options: LinkOptions): LinkReport;
-}
-
-/** What stands below a table: the goals that are missed. */
-export function describeMisses(judged: readonly Judged[]): string {
-  const missed = missedGoals(judged);
-  if (missed.length === 0) return "No goal is missed.";
-  return `Goals that are missed:\n\n${missed.map(listItem).join("\n")}`;
 }
 
 function heading({ folder, runs }: LinkOptions, more: string): string {
@@ -98,7 +91,7 @@ function reportAccesses(options: LinkOptions): LinkReport {
     heading(options, ""),
     `![${title}, as multiples of what they take with the device in QEMU's process](${ACCESS_PICTURE})`,
     results.table(),
-    describeMisses(results.judged()),
+    missedGoalsText(results.judged()),
   ];
   return {
     text: parts.join("\n\n"),
@@ -117,13 +110,13 @@ function reportRing(options: LinkOptions): LinkReport {
       results.add(placement, measureRing(placement, seconds));
     }
   }
-  const text = [heading(options, ` of ${seconds} s`), results.table(), describeMisses(results.judged())].join("\n\n");
+  const text = [heading(options, ` of ${seconds} s`), results.table(), missedGoalsText(results.judged())].join("\n\n");
   return { text, pictures: new Map(), failures: [], figures: results.toJson() };
 }
 
 function reportWire(options: LinkOptions): LinkReport {
   const results = runWire(options);
-  const text = [heading(options, ` of ${options.seconds} s`), results.table(), describeMisses(results.judged())];
+  const text = [heading(options, ` of ${options.seconds} s`), results.table(), missedGoalsText(results.judged())];
   return { text: text.join("\n\n"), pictures: new Map(), failures: [], figures: results.toJson() };
 }
 

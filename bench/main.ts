@@ -11,6 +11,7 @@ import { built, KVM, program, QEMU, type Requirement } from "../tests/support/re
 import { describeDisk, runDisk } from "./disk_bench.ts";
 import { describeHost } from "./host.ts";
 import { LINK_PARTS, type LinkPart } from "./link_bench.ts";
+import { positive } from "./options.ts";
 import { progress, writeDocument, writePicture } from "./output.ts";
 import { allPlacements, type Placement } from "./placement.ts";
 import { allRows, type Row, rowLabels } from "./plan.ts";
@@ -73,14 +74,6 @@ function parseOptions(args: readonly string[]): Options {
     json: given.json,
     writeDocs: given["write-docs"],
   };
-}
-
-function positive(name: string, text: string, whole: boolean): number {
-  const value = Number(text);
-  if (!(value > 0) || !Number.isFinite(value) || (whole && !Number.isInteger(value))) {
-    throw new Error(`--${name} takes a positive ${whole ? "integer" : "number"}, not ${text}`);
-  }
-  return value;
 }
 
 function choosePlacements(cpus: string | undefined): readonly Placement[] {

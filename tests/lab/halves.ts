@@ -4,8 +4,17 @@
  * @module
  */
 
-/** Whose halves: both splitvm's, the VMM starting its device process; or, started as a pair, VMM of one and device process of the other. */
-export type Halves = "splitvm" | "splitvm, disk in QEMU" | "QEMU, disk in splitvm";
+/**
+ * Whose halves. Both splitvm's, the VMM starting its device process, with the ring between them or the plain wire only; or, started as a
+ * pair, VMM and device process of one or the other; or QEMU as people run it, with the device in its own process.
+ */
+export type Halves =
+  | "splitvm"
+  | "splitvm, plain wire"
+  | "splitvm, disk in QEMU"
+  | "QEMU, disk in splitvm"
+  | "QEMU, disk in QEMU"
+  | "QEMU";
 
 /** What both halves have to know. Paths are the lab's. */
 export interface MachineParts {
@@ -27,19 +36,38 @@ const LINK_FD = 3;
 
 /** A shell command that runs the machine, its console on standard input and output. */
 export function machineCommand(halves: Halves, parts: MachineParts): string {
-  if (halves === "splitvm") return quoted([SPLITVM, ...splitvmWords(), ...commonWords(parts), ...diskWords(parts)]);
-  const link = ["-device", `x-pci-proxy-dev,id=lsi0,fd=${LINK_FD}`];
-  const remote = [...diskWords(parts), "-object", `x-remote-object,id=r0,devid=lsi0,fd=${LINK_FD}`];
-  const [vmm, device] = halves === "splitvm, disk in QEMU"
-    ? [
-      [SPLITVM, ...splitvmWords(), ...commonWords(parts), ...link],
-      [QEMU, "-machine", "x-remote", ...remote, ...QEMU_WITHOUT_CONSOLES, "-serial", "none"],
-    ]
-    : [
-      [QEMU, ...qemuWords(), ...commonWords(parts), ...link],
-      [SPLITVM, "-machine", "remote", ...remote],
-    ];
-  return quoted([Deno.execPath(), "run", "--quiet", "--allow-all", "tests/lab/pair.ts", ...device, "--", ...vmm]);
+  const [splitvm, qemu] = [[SPLITVM, ...splitvmWords()], [QEMU, ...qemuWords()]].map((vmm) => [
+    ...vmm,
+    ...commonWords(parts),
+  ]);
+  switch (halves) {
+    case "splitvm":
+      return quoted([...splitvm, ...diskWords(parts)]);
+    case "splitvm, plain wire":
+      return quoted([...splitvm, ...diskWords(parts, ",accel=off")]);
+    case "splitvm, disk in QEMU":
+      return pairCommand(splitvm, qemuRemote(parts));
+    case "QEMU, disk in splitvm":
+      return pairCommand(qemu, [SPLITVM, "-machine", "remote", ...remoteWords(parts)]);
+    case "QEMU, disk in QEMU":
+      return pairCommand(qemu, qemuRemote(parts));
+    case "QEMU":
+      return quoted([...qemu, ...diskWords(parts)]);
+  }
+}
+
+/** See `pair.ts`. */
+function pairCommand(vmm: readonly string[], device: readonly string[]): string {
+  const pair = [Deno.execPath(), "run", "--quiet", "--allow-all", "tests/lab/pair.ts"];
+  return quoted([...pair, ...device, "--", ...vmm, "-device", `x-pci-proxy-dev,id=lsi0,fd=${LINK_FD}`]);
+}
+
+function qemuRemote(parts: MachineParts): string[] {
+  return [QEMU, "-machine", "x-remote", ...remoteWords(parts), ...QEMU_WITHOUT_CONSOLES, "-serial", "none"];
+}
+
+function remoteWords(parts: MachineParts): string[] {
+  return [...diskWords(parts), "-object", `x-remote-object,id=r0,devid=lsi0,fd=${LINK_FD}`];
 }
 
 function splitvmWords(): string[] {
@@ -63,11 +91,11 @@ function commonWords({ direct, options }: MachineParts): string[] {
   ];
 }
 
-/** The adapter and its disk, in words that splitvm and QEMU share. */
-function diskWords({ disk }: MachineParts): string[] {
+/** The adapter and its disk, in words that splitvm and QEMU share. @param adapter More properties of the adapter. */
+function diskWords({ disk }: MachineParts, adapter = ""): string[] {
   if (disk === undefined) return [];
   return [
-    ...["-device", "lsi53c895a,id=lsi0", "-drive", `id=d0,file=${disk.file},format=${disk.format},if=none`],
+    ...["-device", `lsi53c895a,id=lsi0${adapter}`, "-drive", `id=d0,file=${disk.file},format=${disk.format},if=none`],
     ...["-device", "scsi-hd,id=hd0,drive=d0,bus=lsi0.0,scsi-id=0"],
   ];
 }
