@@ -18,6 +18,11 @@ const TOO_MANY_TURNS = 100_000;
 let latest: TestDevice;
 registerDevice("test-device", (_config, { host }) => latest = new TestDevice(host));
 
+/** The device of that type which was made last. */
+export function latestTestDevice(): TestDevice {
+  return latest;
+}
+
 /** The bytes of a message. */
 export function bytesOf(make: (message: Message) => void): Uint8Array<ArrayBuffer> {
   const message = new Message();
