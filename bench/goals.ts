@@ -63,6 +63,7 @@ export function missedGoals(all: readonly Judged[]): string[] {
 
 /** What stands below a table: the goals that are missed. */
 export function missedGoalsText(judged: readonly Judged[]): string {
+  if (!judged.some(({ figure, goal }) => figure !== undefined && goal !== undefined)) return "No goal was measured.";
   const missed = missedGoals(judged);
   if (missed.length === 0) return "No goal is missed.";
   return `Goals that are missed:\n\n${missed.map(listItem).join("\n")}`;

@@ -37,4 +37,5 @@ Deno.test("each goal that is missed is named with by how much, and no other", ()
   assertEquals(missedGoals(judged), ["load: 2.00, where the goal is at most 1; missed by 100%."]);
   assertEquals(missedGoalsText(judged), `Goals that are missed:\n\n- ${missedGoals(judged)[0]}`);
   assertEquals(missedGoalsText(judged.slice(1)), "No goal is missed.");
+  assertEquals(missedGoalsText(judged.slice(2)), "No goal was measured.");
 });
