@@ -9,7 +9,7 @@ export interface Bar {
   readonly name: string;
   /** Its length. */
   readonly value: number;
-  /** What stands at its end. */
+  /** What stands beside it. */
   readonly label: string;
 }
 
@@ -83,7 +83,7 @@ function drawGroup({ title, bars, goal }: BarGroup, top: number, scale: number):
       `<rect class="bar${i % COLOURS.light.length}" x="${left}" y="${y}" width="${
         (end - left).toFixed(1)
       }" height="${BAR}"/>`,
-      text(end + 6, baseline, label),
+      text(left + LENGTH + 8, baseline, label),
     ];
   });
   const last = first + bars.length * BAR_STEP - BAR_STEP + BAR;
