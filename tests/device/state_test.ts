@@ -24,6 +24,21 @@ Deno.test("a new record is zero", () => {
   assertEquals([small, wide, signed, half, time, enabled, [...fifo]], [0, 0, 0, 0, 0, false, [0, 0, 0]]);
 });
 
+Deno.test("a run of bytes can lie in a place of its own, which is saved and restored like the others", () => {
+  const memory = Uint8Array.of(0xff, 1, 2, 3, 0xff);
+  const state = Layout.allocate({ places: { fifo: memory.subarray(1, 4) } });
+  assertEquals([...state.fifo], [1, 2, 3], "as it is");
+  const saved = state.save();
+  state.restore(filled().save());
+  assertEquals([...memory], [0xff, 7, 8, 9, 0xff]);
+  assertEquals([state.wide, ...saved.fields.fifo as Uint8Array], [0xffffffff, 1, 2, 3]);
+});
+
+Deno.test("a place of another length than the field's is refused", () => {
+  const allocate = () => Layout.allocate({ places: { fifo: new Uint8Array(4) } });
+  assertThrows(allocate, RangeError, "Field fifo has 3 bytes, and its place 4");
+});
+
 Deno.test("fields wrap as their width does", () => {
   const state = Layout.allocate();
   Object.assign(state, { small: 0x1ff, half: -1, wide: -1, signed: 0xffffffff });

@@ -31,6 +31,24 @@ Deno.test("a masked fatal interrupt sets DIP or SIP and stops SCRIPTS, without t
   assertEquals(bench.read8(Reg.SIST1), Sist1.STO);
 });
 
+Deno.test("SIEN0 and SIEN1 work on SCSI interrupts that are pending", () => {
+  const bench = new Bench();
+  bench.write8(Reg.SCNTL1, 0x08);
+  assertEquals([bench.pin, bench.read8(Reg.ISTAT0)], [false, Istat0.SIP], "fatal");
+  bench.write8(Reg.SIEN0, Sist0.RST);
+  assertEquals(bench.pin, true);
+  bench.write8(Reg.SIEN0, 0);
+  assertEquals(bench.pin, false);
+  bench.read16(Reg.SIST0);
+  bench.write8(Reg.STIME1, GENERAL_TIMER);
+  bench.clock.advance(EXPIRED);
+  assertEquals(bench.read8(Reg.ISTAT0), 0, "nonfatal");
+  bench.write8(Reg.SIEN1, Sist1.GEN);
+  assertEquals([bench.pin, bench.read8(Reg.ISTAT0)], [true, Istat0.SIP]);
+  bench.write8(Reg.SIEN1, 0);
+  assertEquals([bench.pin, bench.read8(Reg.ISTAT0)], [false, 0]);
+});
+
 Deno.test("a masked nonfatal interrupt is only posted: no SIP, no stop", () => {
   const bench = new Bench();
   bench.run([S.waitReselect(0)]);

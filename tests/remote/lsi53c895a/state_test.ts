@@ -1,9 +1,19 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import type { SavedState } from "../../../src/device/state.ts";
-import { Dstat, Istat0, Istat1, Reg, Scntl1, Sist1 } from "../../../src/remote/lsi53c895a/registers.ts";
+import {
+  Ctest2,
+  Dstat,
+  Istat0,
+  Istat1,
+  Reg,
+  Scid,
+  Scntl1,
+  Sist0,
+  Sist1,
+} from "../../../src/remote/lsi53c895a/registers.ts";
 import { PATIENCE_NS } from "../../../src/remote/lsi53c895a/patience.ts";
 import { ScsiStatus } from "../../../src/remote/scsi/scsi.ts";
-import { Bench, FakeTarget, RAM_BASE } from "./harness.ts";
+import { Bench, FakeTarget, RAM_BASE, REGISTERS_BASE } from "./harness.ts";
 import * as S from "./scripts_words.ts";
 
 /** A second bench with the guest RAM and the saved device of the first. */
@@ -58,6 +68,56 @@ Deno.test("stacked interrupts survive", () => {
   assertEquals(restored.read8(Reg.ISTAT0), Istat0.DIP);
   restored.read8(Reg.DSTAT);
   assertEquals(restored.read8(Reg.ISTAT0), Istat0.SIP);
+});
+
+Deno.test("what was written to a register that shows something else survives", () => {
+  const bench = new Bench();
+  bench.write8(Reg.GPREG, 0x05);
+  bench.write32(Reg.SCRATCHA, 0x12345678);
+  bench.write8(Reg.CTEST2, Ctest2.PCICIE);
+  bench.write32(Reg.SCRATCHB, 0x9abcdef0);
+  const restored = move(bench);
+  assertEquals([restored.read8(Reg.GPREG), restored.read32(Reg.SCRATCHA)], [0x0f, REGISTERS_BASE]);
+  restored.write8(Reg.GPCNTL, 0);
+  restored.write8(Reg.CTEST2, 0);
+  assertEquals(restored.read8(Reg.GPREG), 0x05);
+  assertEquals([restored.read32(Reg.SCRATCHA), restored.read32(Reg.SCRATCHB)], [0x12345678, 0x9abcdef0]);
+});
+
+Deno.test("what a register shows of something else is made anew, and not taken from the state", () => {
+  const bench = new Bench();
+  const [chip, ...others] = bench.device.save();
+  const registers = (chip.fields.registers as Uint8Array).slice();
+  registers[Reg.ISTAT0] = Istat0.DIP | Istat0.SIP | Istat0.CON;
+  registers[Reg.SBCL] = registers[Reg.SBDL] = registers[Reg.DFIFO] = 0xff;
+  bench.device.restore([{ ...chip, fields: { ...chip.fields, registers } }, ...others]);
+  const shown = [Reg.ISTAT0, Reg.SBCL, Reg.SBDL, Reg.DFIFO].map((register) => bench.read8(register));
+  assertEquals(shown, [0, 0, 0, 0]);
+});
+
+Deno.test("interrupts that are stacked behind nothing come up", () => {
+  const bench = new Bench();
+  bench.write8(Reg.SIEN0, Sist0.RST);
+  const [chip, ...others] = bench.device.save();
+  bench.device.restore([{ ...chip, fields: { ...chip.fields, stackedSist0: Sist0.RST } }, ...others]);
+  assertEquals([bench.pin, bench.read8(Reg.ISTAT0)], [true, Istat0.SIP]);
+});
+
+Deno.test("a target that wants to reselect a stopped chip interrupts it, whether or not the driver looks", () => {
+  const bench = new Bench();
+  const target = new FakeTarget();
+  bench.targets.set(0, target);
+  disconnected(bench);
+  bench.write8(Reg.ISTAT0, Istat0.ABRT);
+  bench.write8(Reg.ISTAT0, 0);
+  bench.read8(Reg.DSTAT);
+  bench.write8(Reg.SCID, Scid.RRE | 7);
+  bench.write8(Reg.SIEN0, Sist0.RSL);
+  const restored = move(bench, new FakeTarget());
+  assertEquals(restored.pin, false);
+  restored.clock.advance(0);
+  assertEquals(restored.pin, true, "the command is back, BUSY");
+  assertEquals(restored.read8(Reg.SIST0), Sist0.RSL);
 });
 
 Deno.test("an endless program goes on after a restore", () => {
