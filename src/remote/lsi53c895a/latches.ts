@@ -13,6 +13,9 @@ import { Ctest2, Reg, type RegisterFile } from "./registers.ts";
 /** GPIO pins that are inputs float high. */
 const GPIO_PINS = 0x1f;
 
+/** Bytes of a scratch register. */
+const DWORD = 4;
+
 /** The scratch registers, and the BAR whose base address each of them shows. */
 const SCRATCH = [[Reg.SCRATCHA, Bar.MEMORY_REGISTERS], [Reg.SCRATCHB, Bar.SCRIPTS_RAM]] as const;
 
@@ -25,17 +28,23 @@ export class Latches {
   /** What the scratch registers hold, at their offsets, while they show base addresses. */
   readonly #scratch = new Uint8Array(Reg.SIZE);
   #showsBases = false;
+  readonly #scratchHidden: (hidden: boolean) => void;
 
-  constructor(file: RegisterFile, config: ConfigSpace) {
+  /**
+   * @param scratchHidden Called when the scratch registers begin to show base addresses, and when they no longer do: between these,
+   * {@linkcode Latches.writeScratch} takes what is written to them.
+   */
+  constructor(file: RegisterFile, config: ConfigSpace, scratchHidden: (hidden: boolean) => void) {
     this.#file = file;
     this.#config = config;
+    this.#scratchHidden = scratchHidden;
   }
 
   /** The register file has been filled with what was written: after a reset, or from a saved state. */
   load(): void {
     this.#outputs = this.#file.bytes[Reg.GPREG];
     this.#showPins();
-    this.#showsBases = false;
+    this.#setShowsBases(false);
     this.showBases();
   }
 
@@ -43,7 +52,7 @@ export class Latches {
   store(registers: Uint8Array): void {
     registers[Reg.GPREG] = this.#outputs;
     if (!this.#showsBases) return;
-    for (const [register] of SCRATCH) registers.set(this.#scratch.subarray(register, register + 4), register);
+    for (const [register] of SCRATCH) registers.set(this.#scratch.subarray(register, register + DWORD), register);
   }
 
   writeGpreg(value: number): void {
@@ -61,24 +70,29 @@ export class Latches {
     this.showBases();
   }
 
-  /** Writes a byte of SCRATCHA or SCRATCHB. */
+  /** Writes a byte of SCRATCHA or SCRATCHB while they are hidden. */
   writeScratch(offset: number, value: number): void {
-    if (this.#showsBases) this.#scratch[offset] = value;
-    else this.#file.write(offset, value);
+    this.#scratch[offset] = value;
   }
 
   /** PCICIE or the BARs may have changed. */
   showBases(): void {
     const before = this.#showsBases;
-    this.#showsBases = this.#file.has(Reg.CTEST2, Ctest2.PCICIE);
+    this.#setShowsBases(this.#file.has(Reg.CTEST2, Ctest2.PCICIE));
     if (!before && !this.#showsBases) return;
     const { bytes } = this.#file;
     for (const [register, bar] of SCRATCH) {
-      const own = this.#scratch.subarray(register, register + 4);
-      if (!before) own.set(bytes.subarray(register, register + 4));
+      const own = this.#scratch.subarray(register, register + DWORD);
+      if (!before) own.set(bytes.subarray(register, register + DWORD));
       if (this.#showsBases) this.#file.setDword(register, this.#config.read(PciConfig.BAR0 + 4 * bar, 4));
       else bytes.set(own, register);
     }
+  }
+
+  #setShowsBases(shown: boolean): void {
+    if (shown === this.#showsBases) return;
+    this.#showsBases = shown;
+    this.#scratchHidden(shown);
   }
 
   #showPins(): void {

@@ -95,7 +95,7 @@ export class Lsi53c895a implements PciDevice {
     const file = this.#file = new RegisterFile(registers);
     this.#ram = scriptsRam;
     this.#ramView = new DataView(scriptsRam.buffer, scriptsRam.byteOffset, SCRIPTS_RAM_SIZE);
-    this.#latches = new Latches(file, this.config);
+    this.#latches = new Latches(file, this.config, (hidden) => this.#hideScratch(hidden));
     const port: RegisterPort = {
       read: (offset) => this.#read(offset & 0xff),
       write: (offset, value) => this.#write(offset & 0xff, value),
@@ -232,9 +232,6 @@ export class Lsi53c895a implements PciDevice {
     on(Reg.GPREG, (value) => latches.writeGpreg(value));
     on(Reg.GPCNTL, (value) => latches.writeGpcntl(value));
     on(Reg.CTEST2, (value) => latches.writeCtest2(value));
-    for (let i = 0; i < 4; i++) {
-      for (const at of [Reg.SCRATCHA + i, Reg.SCRATCHB + i]) on(at, (value) => latches.writeScratch(at, value));
-    }
     on(Reg.SCNTL0, (value) => this.#writeScntl0(value));
     on(Reg.SCNTL1, (value) => this.#writeScntl1(value));
     on(Reg.SOCL, (value) => {
@@ -269,6 +266,16 @@ export class Lsi53c895a implements PciDevice {
       if (readsWithoutEffect(at)) this.#plainReads[at >> 2] = 1;
       const untouched = this.#writers.slice(at, at + 4).every((writer) => writer === undefined);
       if (untouched && this.#file.isWritable(at)) this.#plainWrites[at >> 2] = 1;
+    }
+  }
+
+  /** While SCRATCHA and SCRATCHB show base addresses, what is written to them goes to the latches; else they are like any other. */
+  #hideScratch(hidden: boolean): void {
+    for (const register of [Reg.SCRATCHA, Reg.SCRATCHB]) {
+      for (let at: number = register; at < register + 4; at++) {
+        this.#writers[at] = hidden ? (value) => this.#latches.writeScratch(at, value) : undefined;
+      }
+      this.#plainWrites[register >> 2] = hidden ? 0 : 1;
     }
   }
 
