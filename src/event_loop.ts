@@ -93,7 +93,7 @@ export class EventLoop implements Clock {
    */
   turn(wait = true): boolean {
     const busy = this.handOn();
-    const found = this.#polled.size > 0 ? this.#poll(wait && !busy) : this.#look(wait && !busy);
+    const found = this.#polled.size > 0 ? this.#poll(wait && !busy) : this.#wait(wait && !busy);
     return this.#armed.size > 0 && this.#fireTimers() || found || busy;
   }
 
@@ -105,21 +105,21 @@ export class EventLoop implements Clock {
     closeFd(this.#timerFd);
   }
 
-  #look(wait: boolean): boolean {
+  #wait(wait: boolean): boolean {
     const timeout = this.#prepareToWait();
     return this.#watches.wait(wait ? timeout : 0) > 0;
   }
 
+  /** The same where there are polled sources. */
   #poll(wait: boolean): boolean {
-    if (this.#polled.serve()) {
-      if (++this.#turns >= TURNS_WITHOUT_LOOK) this.#lookOnly();
+    if (this.#polled.serve() || wait && this.#polled.spin(this.#earliest())) {
+      if (++this.#turns >= TURNS_WITHOUT_LOOK) this.#look();
       return true;
     }
-    if (!wait) return this.#lookOnly();
-    return this.#polled.spin(this.#earliest()) || this.#sleep();
+    return wait ? this.#sleep() : this.#look();
   }
 
-  #lookOnly(): boolean {
+  #look(): boolean {
     this.#turns = 0;
     return this.#watches.wait(0) > 0;
   }
@@ -127,7 +127,7 @@ export class EventLoop implements Clock {
   /** @returns whether there is something, which may be for a polled source to find in the next turn. */
   #sleep(): boolean {
     const timeout = this.#prepareToWait();
-    if (timeout === 0) return this.#lookOnly();
+    if (timeout === 0) return this.#look();
     if (!this.#polled.announceSleep()) return true;
     const ready = this.#watches.wait(timeout);
     this.#polled.awake();

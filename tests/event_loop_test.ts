@@ -311,6 +311,21 @@ Deno.test(
 );
 
 Deno.test(
+  "a polled source that has something whenever it is looked at a second time leaves descriptors some turns",
+  withLoop((loop, fd) => {
+    const source = new Polled();
+    let looks = 0;
+    source.serve = () => ++looks % 2 === 0;
+    loop.poll(source);
+    let handled = 0;
+    loop.watch(fd, Ready.IN, () => handled++);
+    signalEventFd(fd);
+    for (let i = 0; i < 32; i++) loop.turn();
+    assertEquals([looks, handled], [64, 1]);
+  }),
+);
+
+Deno.test(
   "a timer that the loop was about to sleep until fires in time although a polled source is busy then",
   withLoop((loop) => {
     const source = new Polled();
