@@ -198,8 +198,8 @@ export class ConfigSpace {
   }
 
   /**
-   * Sets a register whatever its mask says: the device's own way in. It is one store, so that who reads the bytes meanwhile (see
-   * DeviceHost.shadow) does not find half of an address.
+   * Sets a register whatever its mask says: the device's own way in. It is one store, so that who reads the bytes
+   * meanwhile (see DeviceHost.shadow) does not find half of an address.
    */
   set(offset: number, size: AccessSize, value: number): void {
     if (size === 4) this.#view.setUint32(offset, value, true);

@@ -54,8 +54,9 @@ export interface DeviceHost {
   /**
    * Memory out of which the host may answer loads of registers without a call to the device. To be called while the device is made only.
    *
-   * The device keeps there what a load would return: whenever a call to it returns, before it drives its interrupt pin, and before it writes to
-   * guest RAM, where the guest may look for what has happened. No load of these registers has a side effect.
+   * The device keeps there what a load would return: whenever a call to it returns, before it drives its interrupt pin,
+   * and before it writes to guest RAM, where the guest may look for what has happened. No load of these registers has a
+   * side effect.
    *
    * @param size In bytes, a multiple of 4.
    * @param ranges Which registers lie where in it; several may lie in one place.

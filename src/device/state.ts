@@ -48,7 +48,10 @@ export interface SavedState {
 
 /** A record in memory. */
 export interface StateRecord {
-  /** The memory that holds the fields but those with a place of their own; hand it to {@linkcode StateLayout.attach} on another thread. */
+  /**
+   * The memory that holds the fields but those with a place of their own; hand it to {@linkcode StateLayout.attach} on
+   * another thread.
+   */
   readonly buffer: ArrayBufferLike;
   /** A copy of every field, by name. */
   save(): SavedState;
@@ -70,7 +73,8 @@ export interface StateLayout<F extends StateFields> {
   /**
    * A zeroed record in memory of its own.
    *
-   * @param options `shared`: shareable between threads. `places`: memory, as it is, for fields that have to lie somewhere else.
+   * @param options `shared`: shareable between threads. `places`: memory, as it is, for fields that have to lie
+   * somewhere else.
    * @throws {RangeError} when a place does not have the field's length.
    */
   allocate(options?: { shared?: boolean; places?: StatePlaces<F> }): StateValues<F> & StateRecord;

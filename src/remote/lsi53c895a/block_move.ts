@@ -48,7 +48,7 @@ export class BlockMove {
     if (file.has(Reg.SCNTL0, Scntl0.TRG)) return this.#context.dmaInterrupt(Dstat.IID);
     const buffer = this.#locate(first, second);
     if (buffer === undefined) return;
-    file.setDword(Reg.DBC, (first & 0xff000000) | buffer.count);
+    file.setInstruction((first & 0xff000000) | buffer.count);
     file.setDword(Reg.DNAD, buffer.low);
     file.setDword(Reg.DNAD64, buffer.high);
     file.setDword(Reg.RBC, (buffer.upperByte << 24) | buffer.count);

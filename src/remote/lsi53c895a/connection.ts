@@ -365,14 +365,20 @@ export class Connection implements ScsiInitiator {
     return state.save();
   }
 
-  /** Puts into the registers what they tell of the connection: ISTAT0.CON, and the lines. To be called when they have been written anew. */
+  /**
+   * Puts into the registers what they tell of the connection: ISTAT0.CON, and the lines. To be called when they have
+   * been written anew.
+   */
   show(): void {
     if (this.#connected) this.#file.raise(Reg.ISTAT0, Istat0.CON);
     else this.#file.lower(Reg.ISTAT0, Istat0.CON);
     this.#showLines();
   }
 
-  /** Takes over what {@linkcode save} returned; the commands at hand are dropped. The registers have to be told: {@linkcode show}. */
+  /**
+   * Takes over what {@linkcode save} returned; the commands at hand are dropped. The registers have to be told:
+   * {@linkcode show}.
+   */
   restore(saved: SavedState): void {
     const state = BusState.allocate();
     state.restore(saved);

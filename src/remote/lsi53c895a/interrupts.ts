@@ -103,8 +103,8 @@ export class Interrupts {
   }
 
   /**
-   * Follows a change of status or masks: SIP and DIP in ISTAT0 first, and then the pin. ISTAT1.SI lets an interrupt that is out stay, and
-   * keeps new ones in.
+   * Follows a change of status or masks: SIP and DIP in ISTAT0 first, and then the pin. ISTAT1.SI lets an interrupt
+   * that is out stay, and keeps new ones in.
    */
   update(): void {
     const { bytes } = this.#file;

@@ -1,6 +1,7 @@
 /**
- * Registers that show something else than what was last written to them: the general purpose pins, and the scratch registers while
- * CTEST2.PCICIE has base addresses in their place. The register file holds what they show, and this what was written.
+ * Registers that show something else than what was last written to them: the general purpose pins, and the scratch
+ * registers while CTEST2.PCICIE has base addresses in their place. The register file holds what they show, and this
+ * what was written.
  *
  * Source: manual, GPREG, GPCNTL, CTEST2, SCRATCHA and SCRATCHB.
  *
@@ -31,8 +32,8 @@ export class Latches {
   readonly #scratchHidden: (hidden: boolean) => void;
 
   /**
-   * @param scratchHidden Called when the scratch registers begin to show base addresses, and when they no longer do: between these,
-   * {@linkcode Latches.writeScratch} takes what is written to them.
+   * @param scratchHidden Called when the scratch registers begin to show base addresses, and when they no longer do:
+   * between these, {@linkcode Latches.writeScratch} takes what is written to them.
    */
   constructor(file: RegisterFile, config: ConfigSpace, scratchHidden: (hidden: boolean) => void) {
     this.#file = file;

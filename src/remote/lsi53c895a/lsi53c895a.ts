@@ -265,11 +265,14 @@ export class Lsi53c895a implements PciDevice {
     for (let at = 0; at < Reg.SIZE; at += 4) {
       if (readsWithoutEffect(at)) this.#plainReads[at >> 2] = 1;
       const untouched = this.#writers.slice(at, at + 4).every((writer) => writer === undefined);
-      if (untouched && this.#file.isWritable(at)) this.#plainWrites[at >> 2] = 1;
+      if (untouched && this.#file.isPlain(at)) this.#plainWrites[at >> 2] = 1;
     }
   }
 
-  /** While SCRATCHA and SCRATCHB show base addresses, what is written to them goes to the latches; else they are like any other. */
+  /**
+   * While SCRATCHA and SCRATCHB show base addresses, what is written to them goes to the latches; else they are like
+   * any other.
+   */
   #hideScratch(hidden: boolean): void {
     for (const register of [Reg.SCRATCHA, Reg.SCRATCHB]) {
       for (let at: number = register; at < register + 4; at++) {
@@ -303,8 +306,10 @@ export class Lsi53c895a implements PciDevice {
   /**
    * What follows a whole access: stacked interrupts move up, and a driver that has served all may be reselected.
    *
-   * Both become due when an interrupt is taken or its mask changes: by a write, by a read of DSTAT, SIST0 or SIST1, or by SCRIPTS, which look
-   * after it themselves ({@linkcode ScriptsProcessor}, at the end of a slice). Other reads have nothing to settle.
+   * Both become due when an interrupt is taken or its mask changes: by a write, or by a read of DSTAT, SIST0 or SIST1.
+   * SCRIPTS that do so look after the stack themselves at the end of their slice, and they stop with an interrupt only,
+   * which is served before a reselection; a target that becomes ready wakes the processor. So other reads have nothing
+   * to settle.
    */
   #settle(): void {
     this.#interrupts.unstack();

@@ -153,8 +153,8 @@ export const Ccntl0 = { ENNDJ: 0x20, PMJCTL: 0x40, ENPMJ: 0x80 } as const;
 export const Ccntl1 = { EN64DBMV: 0x01, EN64TIBMV: 0x02, TIMOD64: 0x04, DDAC: 0x08 } as const;
 
 /**
- * Registers whose reading does something: it takes interrupts away, or CTEST2's SIGP. Reading any other has no effect but to tell what
- * {@linkcode RegisterFile} holds.
+ * Registers whose reading does something: it takes interrupts away, or CTEST2's SIGP. Reading any other has no effect
+ * but to tell what {@linkcode RegisterFile} holds.
  */
 export const READING_HAS_EFFECT: readonly number[] = [Reg.DSTAT, Reg.CTEST2, Reg.SIST0, Reg.SIST1];
 
@@ -243,13 +243,17 @@ for (const [offset, size, reset, writable] of REGISTERS) {
 const CTEST5_COUNT = 0x03;
 
 /**
- * The register file: what a read of a register returns, but for those of {@linkcode READING_HAS_EFFECT}. No access has side effects here.
+ * The register file: what a read of a register returns, but for those of {@linkcode READING_HAS_EFFECT}. No access has
+ * side effects here.
  *
  * Registers that follow something else are kept up with it as it changes, since the bytes may be read at any time (see
  * {@linkcode ChipShadow}): by whoever owns what they follow, and, where that is another register, here.
  */
 export class RegisterFile {
-  /** The 256 bytes. DBC, which others follow, changes through the methods only. */
+  /**
+   * The 256 bytes. DBC, which others follow, changes through {@linkcode setInstruction}, {@linkcode setCount} and
+   * {@linkcode write} only.
+   */
   readonly bytes: Uint8Array;
   readonly #view: DataView;
 
@@ -264,10 +268,15 @@ export class RegisterFile {
     return this.#view.getUint32(offset, true);
   }
 
-  /** Sets the dword at `offset`, whatever its write mask says. */
+  /** Sets the dword at `offset`, whatever its write mask says. It is not that of DBC. */
   setDword(offset: number, value: number): void {
     this.#view.setUint32(offset, value, true);
-    if (offset === Reg.DBC) this.followByteCount();
+  }
+
+  /** Sets DCMD and DBC: the first dword of an instruction. */
+  setInstruction(first: number): void {
+    this.#view.setUint32(Reg.DBC, first, true);
+    this.followByteCount();
   }
 
   /** The low 24 bits of the dword at `offset`. */
@@ -278,6 +287,7 @@ export class RegisterFile {
   /** Sets the low 24 bits of the dword at `offset`. */
   setCount(offset: number, value: number): void {
     this.setDword(offset, (this.dword(offset) & 0xff000000) | (value & 0xffffff));
+    if (offset === Reg.DBC) this.followByteCount();
   }
 
   /** Whether any of `bits` is set in the byte at `offset`. */
@@ -302,16 +312,20 @@ export class RegisterFile {
     if ((offset & ~3) === Reg.DBC) this.followByteCount();
   }
 
-  /** DFIFO and CTEST5 count the bytes in the DMA FIFO against DBC's low ten bits: alike, they say that it is empty (manual, DFIFO). */
+  /**
+   * DFIFO and CTEST5 count the bytes in the DMA FIFO against DBC's low ten bits: alike, they say that it is empty
+   * (manual, DFIFO).
+   */
   followByteCount(): void {
     const { bytes } = this;
     bytes[Reg.DFIFO] = bytes[Reg.DBC];
     bytes[Reg.CTEST5] = (bytes[Reg.CTEST5] & ~CTEST5_COUNT) | (bytes[Reg.DBC + 1] & CTEST5_COUNT);
   }
 
-  /** Whether a write to the dword at `offset` changes all of its bits. */
-  isWritable(offset: number): boolean {
-    return (WRITABLE[offset] & WRITABLE[offset + 1] & WRITABLE[offset + 2] & WRITABLE[offset + 3]) === 0xff;
+  /** Whether a write to the dword at `offset` changes all of its bits, and nothing else. */
+  isPlain(offset: number): boolean {
+    return offset !== Reg.DBC &&
+      (WRITABLE[offset] & WRITABLE[offset + 1] & WRITABLE[offset + 2] & WRITABLE[offset + 3]) === 0xff;
   }
 
   /** Gives every register its reset value. */

@@ -252,7 +252,7 @@ export class ScriptsProcessor implements ScriptsContext {
     // A move of no bytes. SeaBIOS has one for commands without data; QEMU skips such a dword, and so does this.
     if (first === 0) return file.setDword(Reg.DSP, dsp + 4);
     file.setDword(Reg.DSP, dsp + 8);
-    file.setDword(Reg.DBC, first);
+    file.setInstruction(first);
     file.setDword(Reg.DSPS, second);
     this.#execute(first, second);
   }

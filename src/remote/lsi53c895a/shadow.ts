@@ -1,11 +1,12 @@
 /**
- * What of the chip lies in the shadow (see DeviceHost.shadow): config space, the SCRIPTS RAM, and all registers but those
- * whose reading has an effect, with what shares a dword with them.
+ * What of the chip lies in the shadow (see DeviceHost.shadow): config space, the SCRIPTS RAM, and all registers but
+ * those whose reading has an effect, with what shares a dword with them.
  *
- * These bytes are not copies: they are what the chip works on. So another CPU that reads them sees changes in the order in which the chip
- * makes them, as on the real bus: what SCRIPTS put into a register is there before the flag that they set afterwards, be that flag in a
- * register, in the SCRIPTS RAM or in the guest's, and before the interrupt. What the chip derives from other things has to be in its
- * register as soon as they change; nothing is left for the moment of reading.
+ * These bytes are not copies: they are what the chip works on. So another CPU that reads them sees changes in the order
+ * in which the chip makes them, as on the real bus: what SCRIPTS put into a register is there before the flag that they
+ * set afterwards, be that flag in a register, in the SCRIPTS RAM or in the guest's, and before the interrupt. What the
+ * chip derives from other things has to be in its register as soon as they change; nothing is left for the moment of
+ * reading.
  *
  * @module
  */

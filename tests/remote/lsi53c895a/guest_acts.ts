@@ -1,5 +1,6 @@
 /**
- * What a guest may do to the chip, at random: register, SCRIPTS RAM and config space accesses, SCRIPTS, resets, and time that passes.
+ * What a guest may do to the chip, at random: register, SCRIPTS RAM and config space accesses, SCRIPTS, resets, and
+ * time that passes.
  *
  * @module
  */
@@ -85,7 +86,10 @@ const rest = fc.constantFrom(
   [...LET_GO, ...RESELECTED, ...END],
   [...LET_GO, ...RESELECTED, ...WITH_DATA],
 );
-/** A command as drivers send it, which may end early, in something else. Its messages and CDB are those of {@linkcode stage}. */
+/**
+ * A command as drivers send it, which may end early, in something else. Its messages and CDB are those of {@linkcode
+ * stage}.
+ */
 const command = fc.tuple(fc.constantFrom(0, 1, 3), rest, fc.nat(14), fc.array(instruction, { maxLength: 3 })).map((
   [id, rest, length, others],
 ) => [

@@ -245,8 +245,8 @@ function field<T>(saved: readonly SavedState[], record: number, name: string): T
 }
 
 /**
- * What the registers that follow something else have to show, from a saved state: from the interrupts that are posted, the connection, and
- * what was written. `undefined` where that does not tell.
+ * What the registers that follow something else have to show, from a saved state: from the interrupts that are posted,
+ * the connection, and what was written. `undefined` where that does not tell.
  */
 function expectedRegisters(bench: Bench, saved: readonly SavedState[]): [number, number][] {
   const written = field<Uint8Array>(saved, 0, "registers");
@@ -273,7 +273,10 @@ function expectedRegisters(bench: Bench, saved: readonly SavedState[]): [number,
   ];
 }
 
-/** SBCL: nothing without a connection; else BSY/, the chip's own lines, and REQ/ with the phase that SSTAT1 has latched, or no REQ/. */
+/**
+ * SBCL: nothing without a connection; else BSY/, the chip's own lines, and REQ/ with the phase that SSTAT1 has latched,
+ * or no REQ/.
+ */
 function possibleLines(saved: readonly SavedState[]): number[] {
   const written = field<Uint8Array>(saved, 0, "registers");
   if (!field<boolean>(saved, 2, "connected")) return [0];
@@ -329,7 +332,7 @@ function check(bench: Bench): void {
 /** Checks during a call are as many as this at most: SCRIPTS may drive the pin thousands of times. */
 const CHECKS_PER_CALL = 10;
 
-Deno.test("whatever happens, the shadow holds what the device would answer, after each call, at the pin, and at each DMA write", () => {
+Deno.test("whatever happens, the shadow holds what the device would answer: after calls, at the pin, and at DMA writes", () => {
   fc.assert(
     fc.property(
       fc.array(act, { maxLength: 30, size: "max" }),
