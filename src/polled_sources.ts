@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { leaveProcessor } from "./ffi/processor.ts";
 import { Spinner } from "./link/ring/waiting.ts";
 
 /** Something that a loop serves by looking at it. */
@@ -29,7 +30,7 @@ const LOOKS = 32;
 /** All polled sources of one loop, which waits for them together. */
 export class PolledSources {
   readonly #sources = new Set<PolledSource>();
-  readonly #spinner = new Spinner();
+  readonly #spinner = new Spinner({ onVain: leaveProcessor });
   readonly #look: () => boolean;
   #looks = 0;
   // Made once, not for every spin.

@@ -1,61 +1,50 @@
 /**
  * A doorbell between two processes that do not trust each other: one rings, the other waits for it among other descriptors.
  *
- * It is a pair of sockets, where an eventfd would be faster by 0.4 µs. Whether a read or write of an eventfd waits is decided by a flag
- * that everyone shares who has the descriptor, and its count can be filled up by everyone: a peer could make the other side wait for
- * ever. Sockets take that flag call by call (MSG_DONTWAIT), and tell of the peer's end besides.
+ * The ringer has an eventfd of its own; the listener has an epoll instance in which that eventfd is, and nothing else. So the listener hears
+ * every ring, and can do nothing to the eventfd: whoever shares an eventfd can fill it up and make it blocking, and so hold up the one who
+ * rings. A pair of sockets would do as well, but a message on a socket tells the scheduler that its sender is about to sleep (a
+ * "synchronous" wake-up), upon which it puts the listener on the ringer's processor, where it waits for the ringer, and the ringer for it.
+ *
+ * The eventfd is watched edge-triggered: each ring counts, and nobody needs to take the count back.
  *
  * @module
  */
-import { Errno, SyscallError } from "./errno.ts";
-import { createSocketPair } from "./socket.ts";
+import { checked, Errno } from "./errno.ts";
+import { createEventFd, EDGE_TRIGGERED, Epoll, Ready, signalEventFd } from "./event.ts";
+import { closeFd } from "./file.ts";
 import { syscalls } from "./syscall.ts";
 
-const MSG_PEEK = 0x02;
-const MSG_DONTWAIT = 0x40;
-const MSG_NOSIGNAL = 0x4000;
-
-const ring = new Uint8Array(1);
-const heard = new Uint8Array(64);
+/** One event (struct epoll_event), which nobody reads. */
+const event = new Uint8Array(12);
 
 /** Makes a doorbell. @returns the end that rings and the end that listens; close-on-exec. */
 export function createDoorbell(): [ringer: number, listener: number] {
-  return createSocketPair();
-}
-
-/**
- * Rings, without waiting. The listener's descriptor becomes readable. A bell that has been rung without end and never listened to takes no
- * further ring, and needs none.
- *
- * @returns false when the listener is gone.
- */
-export function ringDoorbell(fd: number): boolean {
-  for (;;) {
-    const result = syscalls().sendto(fd, ring, 1, MSG_DONTWAIT | MSG_NOSIGNAL, null, 0);
-    if (result > 0 || result === -Errno.EAGAIN) return true;
-    if (result === -Errno.EPIPE || result === -Errno.ECONNRESET) return false;
-    if (result !== -Errno.EINTR) throw new SyscallError(`send(doorbell ${fd})`, -result);
+  const ringer = createEventFd();
+  let epoll: Epoll | undefined;
+  try {
+    epoll = new Epoll(1);
+    epoll.add(ringer, Ready.IN | EDGE_TRIGGERED);
+    return [ringer, epoll.fd];
+  } catch (error) {
+    closeFd(ringer);
+    epoll?.close();
+    throw error;
   }
 }
 
+/** Rings, without waiting. The listener's descriptor becomes readable. */
+export function ringDoorbell(ringer: number): void {
+  signalEventFd(ringer);
+}
+
 /**
- * Takes rings off the doorbell, all that there are in the usual case: while the descriptor is still readable, some are left.
+ * Takes back what has been rung so far, without waiting; the descriptor is readable again from the next ring on.
  *
- * @returns false when whoever rings is gone.
+ * @throws {SyscallError} when the descriptor is not a doorbell's.
  */
-export function answerDoorbell(fd: number): boolean {
-  return receive(fd, heard.length, 0);
-}
-
-/** Whether the process at the other end still has its end. */
-export function isDoorbellConnected(fd: number): boolean {
-  return receive(fd, 1, MSG_PEEK);
-}
-
-/** @returns false at the end of the stream. Descriptors that come along are dropped by the kernel. */
-function receive(fd: number, most: number, flags: number): boolean {
-  const result = syscalls().recvfrom(fd, heard, most, flags | MSG_DONTWAIT, null, null);
-  if (result > 0 || result === -Errno.EAGAIN || result === -Errno.EINTR) return true;
-  if (result === 0 || result === -Errno.ECONNRESET) return false;
-  throw new SyscallError(`recv(doorbell ${fd})`, -result);
+export function answerDoorbell(listener: number): void {
+  const result = syscalls().epoll_pwait(listener, event, 1, 0, null, 8);
+  if (result === -Errno.EINTR) return; // it stays readable
+  checked(`epoll_wait(doorbell ${listener})`, result);
 }

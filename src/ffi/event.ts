@@ -107,6 +107,11 @@ export class Epoll {
     this.#fd = checked("epoll_create1", syscalls().epoll_create1(EPOLL_CLOEXEC));
   }
 
+  /** The descriptor, which is readable when one of those that are watched is ready. */
+  get fd(): number {
+    return this.#fd;
+  }
+
   /** Watches `fd` for {@linkcode Ready} bits; ERR and HUP are always watched. */
   add(fd: number, events: number): void {
     this.#control(EPOLL_CTL_ADD, fd, events);

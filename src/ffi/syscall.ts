@@ -54,10 +54,6 @@ const SYSCALLS = {
   connect: { number: 42, parameters: ["i32", "buffer", "u32"], result: "i32" },
   // off_t lseek(int fd, off_t offset, int whence)
   lseek: { number: 8, parameters: ["i32", "i64", "i32"], result: "i64" },
-  // ssize_t sendto(int sockfd, const void *buf, size_t len, int flags, const struct sockaddr *addr, socklen_t addrlen)
-  sendto: { number: 44, parameters: ["i32", "buffer", "u32", "i32", "pointer", "u32"], result: "i32" },
-  // ssize_t recvfrom(int sockfd, void *buf, size_t len, int flags, struct sockaddr *addr, socklen_t *addrlen)
-  recvfrom: { number: 45, parameters: ["i32", "buffer", "u32", "i32", "pointer", "pointer"], result: "i32" },
   // ssize_t sendmsg(int sockfd, const struct msghdr *msg, int flags)
   sendmsg: { number: 46, parameters: ["i32", "buffer", "i32"], result: "i32" },
   // ssize_t recvmsg(int sockfd, struct msghdr *msg, int flags)
@@ -90,6 +86,12 @@ const SYSCALLS = {
   futex_wake: { number: 202, parameters: ["usize", "i32", "i32"], result: "i32" },
   // int futex(uint32_t *uaddr, int op, uint32_t val, const struct timespec *timeout): what FUTEX_WAIT takes
   futex_wait: { number: 202, parameters: ["usize", "i32", "i32", "buffer"], result: "i32" },
+  // int sched_setaffinity(pid_t pid, size_t cpusetsize, const cpu_set_t *mask)
+  sched_setaffinity: { number: 203, parameters: ["i32", "u32", "buffer"], result: "i32" },
+  // int sched_getaffinity(pid_t pid, size_t cpusetsize, cpu_set_t *mask): how many bytes it has written
+  sched_getaffinity: { number: 204, parameters: ["i32", "u32", "buffer"], result: "i32" },
+  // int getcpu(unsigned int *cpu, unsigned int *node, void *unused)
+  getcpu: { number: 309, parameters: ["buffer", "pointer", "pointer"], result: "i32" },
   // pid_t gettid(void)
   gettid: { number: 186, parameters: [], result: "i32" },
   // int tgkill(pid_t tgid, pid_t tid, int sig)

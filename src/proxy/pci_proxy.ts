@@ -156,7 +156,7 @@ export class PciProxy {
     const { bars, connectedAt, timeout, ring } = handle;
     this.#access = ring === undefined
       ? new WireAccess({ channel, header: this.#header, bars, connectedAt, timeout })
-      : new RingAccess(openLane(ring, lane, timeout), channel, timeout);
+      : new RingAccess(openLane(ring, { lane, link: handle.fd, timeout }), channel, timeout);
   }
 
   /** The name that the command line gave it. */

@@ -100,15 +100,19 @@ export function attachRing({ geometry, address }: RingHandle): RingMemory {
 /**
  * One thread's lane. No other thread has it.
  *
- * @param timeout How long the device may take for one access, in milliseconds.
+ * @param options `link`: the socket, by whose end the device process is known to be gone. `timeout`: how long the device may take for one
+ * access, in milliseconds.
  */
-export function openLane(handle: RingHandle, lane: number, timeout: number): RingProducer {
+export function openLane(
+  handle: RingHandle,
+  { lane, link, timeout }: { lane: number; link: number; timeout: number },
+): RingProducer {
   const { geometry, doorbell, shadow } = handle;
   return new RingProducer({
     memory: attachRing(handle),
     geometry,
     lane,
-    host: producerHost(doorbell),
+    host: producerHost(doorbell, link),
     deadline: timeout * 1e6,
     shadow: new ShadowReader(bytesAt(shadow.address, shadow.size), shadow.ranges),
   });

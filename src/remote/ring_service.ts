@@ -7,7 +7,6 @@ import { answerDoorbell } from "../ffi/doorbell.ts";
 import { Ready } from "../ffi/event.ts";
 import { closeFd } from "../ffi/file.ts";
 import type { Mapping } from "../ffi/memory.ts";
-import { isUnixStreamSocket } from "../ffi/socket.ts";
 import type { EventLoop, Hook } from "../event_loop.ts";
 import { LinkError } from "../link/link_error.ts";
 import { RingConsumer } from "../link/ring/consumer.ts";
@@ -102,12 +101,11 @@ class Doorbell {
     this.#fd = fd;
     this.#onFailure = onFailure;
     try {
-      if (!isUnixStreamSocket(fd)) throw new LinkError("RING_SETUP: the doorbell is not a UNIX stream socket");
+      answerDoorbell(fd);
       this.#watch = loop.watch(fd, Ready.IN, () => this.#answer());
     } catch (cause) {
       closeFd(fd);
-      if (cause instanceof LinkError) throw cause;
-      throw new LinkError("RING_SETUP: the doorbell cannot be listened to", "protocol", { cause });
+      throw new LinkError("RING_SETUP: the descriptor is not one of a doorbell", "protocol", { cause });
     }
   }
 
@@ -120,9 +118,9 @@ class Doorbell {
 
   #answer(): void {
     try {
-      if (!answerDoorbell(this.#fd)) this.#watch.cancel();
+      answerDoorbell(this.#fd);
     } catch (cause) {
-      this.#onFailure(new LinkError("ring: the doorbell is not a connected socket", "protocol", { cause }));
+      this.#onFailure(new LinkError("ring: the doorbell cannot be answered", "system", { cause }));
     }
   }
 }

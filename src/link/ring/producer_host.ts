@@ -4,13 +4,14 @@
  * @module
  */
 import { monotonicNow } from "../../ffi/clock.ts";
-import { isDoorbellConnected, ringDoorbell } from "../../ffi/doorbell.ts";
+import { ringDoorbell } from "../../ffi/doorbell.ts";
+import { isReady, Ready } from "../../ffi/event.ts";
 import { waitOnFutex } from "../../ffi/futex.ts";
 
 /** Ways to wake the consumer, to sleep, and to tell the time. */
 export interface ProducerHost {
-  /** Wakes the consumer. @returns false when its process is gone. */
-  ring(): boolean;
+  /** Wakes the consumer. */
+  ring(): void;
   /**
    * Sleeps, for at most `timeout` nanoseconds, while the word at `address` holds `expected` and nobody wakes its sleepers.
    */
@@ -21,12 +22,15 @@ export interface ProducerHost {
   now(): number;
 }
 
-/** @param doorbell The ringing end of a doorbell whose other end the consumer's process has, and no other. */
-export function producerHost(doorbell: number): ProducerHost {
+/**
+ * @param doorbell The ringing end of the consumer's doorbell.
+ * @param link A socket whose other end the consumer's process has, and no other.
+ */
+export function producerHost(doorbell: number, link: number): ProducerHost {
   return {
     ring: () => ringDoorbell(doorbell),
     sleep: waitOnFutex,
-    isPeerThere: () => isDoorbellConnected(doorbell),
+    isPeerThere: () => !isReady(link, Ready.RDHUP | Ready.HUP),
     now: monotonicNow,
   };
 }

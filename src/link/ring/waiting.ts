@@ -17,6 +17,10 @@ export interface SpinOptions {
   readonly longest?: number;
   /** Nanoseconds. @default {monotonicNow} */
   readonly clock?: () => number;
+  /**
+   * Called when sleeps are short and looking brings nothing all the same: both sides may be on one processor. @default {nothing happens}
+   */
+  readonly onVain?: () => void;
 }
 
 const LONGEST = 50_000;
@@ -37,6 +41,7 @@ const LOOKS = 8;
 export class Spinner {
   readonly #longest: number;
   readonly #clock: () => number;
+  readonly #onVain: (() => void) | undefined;
   #budget: number;
   /** When the last spin ended in vain. */
   #since = 0;
@@ -45,9 +50,10 @@ export class Spinner {
   #sleeps = 0;
   #sleepsToTry = 1;
 
-  constructor({ longest = LONGEST, clock = monotonicNow }: SpinOptions = {}) {
+  constructor({ longest = LONGEST, clock = monotonicNow, onVain }: SpinOptions = {}) {
     this.#longest = longest;
     this.#clock = clock;
+    this.#onVain = onVain;
     this.#budget = longest;
   }
 
@@ -91,9 +97,14 @@ export class Spinner {
   }
 
   #miss(): false {
-    this.#budget = this.#trying ? 0 : this.#budget >>> 1;
-    if (this.#trying) this.#sleepsToTry = Math.min(2 * this.#sleepsToTry, MOST_SLEEPS);
+    if (!this.#trying) {
+      this.#budget >>>= 1;
+      return false;
+    }
+    this.#budget = 0;
+    this.#sleepsToTry = Math.min(2 * this.#sleepsToTry, MOST_SLEEPS);
     this.#trying = false;
+    this.#onVain?.();
     return false;
   }
 }

@@ -1,0 +1,43 @@
+/**
+ * Which processor the calling thread runs on.
+ *
+ * @module
+ */
+import { Errno, SyscallError } from "./errno.ts";
+import { syscalls } from "./syscall.ts";
+
+/** For so many processors there is room in a set; the kernel refuses to tell on hosts that may have more. */
+const PROCESSORS = 1024;
+
+const allowed = new Uint8Array(PROCESSORS / 8);
+const current = new Uint32Array(1);
+
+/**
+ * Has the calling thread go on on another one of the processors that it may use, whichever the kernel chooses. It may be moved again at any
+ * time, as before.
+ *
+ * @returns false when there is no other, or none can be had.
+ */
+export function leaveProcessor(): boolean {
+  const { sched_getaffinity, sched_setaffinity, getcpu } = syscalls();
+  const length = sched_getaffinity(0, allowed.length, allowed);
+  if (length < 0) return refused("sched_getaffinity", length);
+  const got = getcpu(current, null, null);
+  if (got < 0) return refused("getcpu", got);
+  const set = allowed.subarray(0, length);
+  const [at, bit] = [current[0] >>> 3, 1 << (current[0] & 7)];
+  if (set.every((byte, i) => (i === at ? byte & ~bit : byte) === 0)) return false;
+  set[at] &= ~bit;
+  const moved = sched_setaffinity(0, length, set);
+  if (moved < 0) return refused("sched_setaffinity", moved);
+  set[at] |= bit;
+  const restored = sched_setaffinity(0, length, set);
+  if (restored < 0) throw new SyscallError("sched_setaffinity", -restored);
+  return true;
+}
+
+/** What sandboxes, and hosts that change at the moment, may answer. */
+function refused(call: string, result: number): false {
+  if (![-Errno.EPERM, -Errno.EINVAL, -Errno.ENOSYS].includes(result)) throw new SyscallError(call, -result);
+  return false;
+}
