@@ -7,6 +7,7 @@ import { monotonicNow } from "../src/ffi/clock.ts";
 import { createDoorbell } from "../src/ffi/doorbell.ts";
 import { closeFd } from "../src/ffi/file.ts";
 import { spawn } from "../src/ffi/process.ts";
+import { createSocketPair } from "../src/ffi/socket.ts";
 import { createRingMemory, ringMemory } from "../src/link/ring/memory.ts";
 import { RingProducer } from "../src/link/ring/producer.ts";
 import { producerHost } from "../src/link/ring/producer_host.ts";
@@ -38,6 +39,7 @@ export function measureRing(placement: Placement, seconds: number): RingFigures 
   pinSelf(placement);
   const ring = createRingMemory(GEOMETRY);
   const [ringer, listener] = createDoorbell();
+  const [link, far] = createSocketPair();
   const device = spawn({
     command: [
       Deno.execPath(),
@@ -51,13 +53,12 @@ export function measureRing(placement: Placement, seconds: number): RingFigures 
       `${GEOMETRY.slots}`,
     ],
     env: childEnvironment(),
-    descriptors: new Map([[3, ring.fd], [4, listener]]),
+    descriptors: new Map([[3, ring.fd], [4, listener], [5, far]]),
   });
-  closeFd(listener);
-  closeFd(ring.fd);
+  for (const fd of [ring.fd, listener, far]) closeFd(fd);
   try {
     const memory = ringMemory(ring.mapping);
-    const host = producerHost(ringer);
+    const host = producerHost(ringer, link);
     const producer = new RingProducer({ memory, geometry: GEOMETRY, lane: 0, host, deadline: DEADLINE });
     producer.fence(); // it is there
     runTool("taskset", "--all-tasks", "--cpu-list", "--pid", placement.device, `${device.pid}`);
@@ -68,9 +69,10 @@ export function measureRing(placement: Placement, seconds: number): RingFigures 
     const asleep = percentile(wakingTimes(producer), 0.5);
     return { p50: percentile(times, 0.5), p99: percentile(times, 0.99), asleep, store: median(stores) };
   } finally {
-    closeFd(ringer);
+    closeFd(link);
     device.wait();
     device.close();
+    closeFd(ringer);
     ring.mapping.unmap();
   }
 }

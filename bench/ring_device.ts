@@ -1,16 +1,19 @@
 /**
- * A device process with nothing but a ring: 256 registers, and the loop that serves them. Descriptor 3 is the ring, 4 the doorbell.
+ * A device process with nothing but a ring: 64 registers, and the loop that serves them. Descriptor 3 is the ring, 4 the doorbell, 5 a socket
+ * that is hung up when the process is to end.
  *
  * @module
  */
 import { answerDoorbell } from "../src/ffi/doorbell.ts";
-import { pollFd, Ready } from "../src/ffi/event.ts";
+import { Epoll, Ready } from "../src/ffi/event.ts";
+import { leaveProcessor } from "../src/ffi/processor.ts";
 import { RingConsumer } from "../src/link/ring/consumer.ts";
 import { mapRing, ringMemory } from "../src/link/ring/memory.ts";
 import { Spinner } from "../src/link/ring/waiting.ts";
 
 const RING = 3;
 const DOORBELL = 4;
+const LINK = 5;
 
 /** The most requests between two looks at anything else. */
 const BATCH = 64;
@@ -28,15 +31,20 @@ function main([lanes, slots]: readonly number[]): void {
       reset: () => void registers.fill(0),
     },
   });
-  const spinner = new Spinner();
+  const spinner = new Spinner({ onVain: leaveProcessor });
   const pending = () => consumer.pending;
+  const epoll = new Epoll();
+  epoll.add(DOORBELL, Ready.IN);
+  epoll.add(LINK, Ready.RDHUP);
   for (let there = true; there;) {
     if (consumer.serve(BATCH) > 0 || spinner.spin(pending)) continue;
     if (!consumer.announceSleep()) continue;
-    pollFd(DOORBELL, Ready.IN, -1);
+    epoll.wait(-1, (fd) => {
+      if (fd === DOORBELL) answerDoorbell(fd);
+      else there = false;
+    });
     consumer.awake();
     if (consumer.pending) spinner.woken();
-    there = answerDoorbell(DOORBELL);
   }
 }
 

@@ -72,14 +72,14 @@ interface Scene {
   readonly proxy: PciProxy;
 }
 
-/** A test with a proxy over a ring of two lanes, its own the first. */
-function withRing(body: (scene: Scene) => void): () => void {
+/** A test with a proxy over a ring of two lanes, its own the first. @param timeout Milliseconds. @default {50} */
+function withRing(body: (scene: Scene) => void, timeout = 50): () => void {
   return leakingNothing(() => {
     const [peer, machine, shadow] = [new FakePeer(), new RecordingMachine(), createShadowMemory(SHADOW_SIZE)];
     peer.answerToOffers = RING;
     answerGreeting(peer);
     peer.send((message) => message.setRingReady({ size: SHADOW_SIZE, ranges: RANGES }), [shadow.fd]);
-    const handle = connectProxy("lsi0", peer.fd, { lanes: 2, timeout: 50 });
+    const handle = connectProxy("lsi0", peer.fd, { lanes: 2, timeout });
     peer.requests(GREETING);
     const ring = new RingPeer(peer);
     try {
@@ -173,6 +173,15 @@ Deno.test(
     peer.requests();
     assert(peer.cutOff);
   }),
+);
+
+Deno.test(
+  "a device process that goes away with its socket is found gone before its time is over",
+  withRing(({ proxy, machine, peer }) => {
+    peer.close();
+    assertEquals(proxy.readBar(BAR, 0x40, 2), 0xffff);
+    assertEquals(machine.lost, ["device lsi0 is gone: the peer closed the link; it reads as all-ones from now on"]);
+  }, 60_000),
 );
 
 Deno.test(

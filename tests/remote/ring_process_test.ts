@@ -1,6 +1,7 @@
 /** A ring between this process and a device process that was started from its command line. */
 import { assert, assertEquals } from "@std/assert";
 import { PciCommand, PciConfig } from "../../src/device/config_space.ts";
+import { ringDoorbell } from "../../src/ffi/doorbell.ts";
 import { createEventFd, pollFd, Ready } from "../../src/ffi/event.ts";
 import { closeFd } from "../../src/ffi/file.ts";
 import { createMemoryFile, mapFile } from "../../src/ffi/memory.ts";
@@ -64,7 +65,7 @@ function withRing(body: (fixture: Fixture) => void, code = 0, errors = ""): () =
       memory: ringMemory(ring.memory.mapping),
       geometry: GEOMETRY,
       lane: 0,
-      host: producerHost(ring.ringer),
+      host: producerHost(ring.ringer, channel.fd),
       deadline: DEADLINE,
     });
     try {
@@ -139,7 +140,7 @@ Deno.test(
       words[slot + Slot.ACCESS] = 0x010401; // a load of 4 bytes of BAR 1, which has 0x400
       words[slot + Slot.OFFSET] = 0x400;
       Atomics.store(words, slot + Slot.SEQUENCE, 0);
-      producerHost(ring.ringer).ring();
+      ringDoorbell(ring.ringer);
       assertEquals(remote.channel.receive(PATIENCE), false);
     },
     1,

@@ -104,7 +104,7 @@ self.addEventListener("message", (event) => {
   const message = (event as MessageEvent<VcpuMessage>).data;
   const { ring, shadow, geometry, lane, spin } = message;
   const report = { failure: "", rings: 0 };
-  const host = producerHost(message.doorbell);
+  const host = producerHost(message.doorbell, message.link);
   try {
     const producer = new RingProducer({
       memory: ringMemory({ address: ring.address, bytes: bytesAt(ring.address, ring.length) }),

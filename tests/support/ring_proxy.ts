@@ -4,8 +4,7 @@
  * @module
  */
 import { assertEquals } from "@std/assert";
-import { monotonicNow } from "../../src/ffi/clock.ts";
-import { createDoorbell, isDoorbellConnected, ringDoorbell } from "../../src/ffi/doorbell.ts";
+import { createDoorbell } from "../../src/ffi/doorbell.ts";
 import { closeFd } from "../../src/ffi/file.ts";
 import type { Mapping } from "../../src/ffi/memory.ts";
 import { closeAll, createSocketPair } from "../../src/ffi/socket.ts";
@@ -14,6 +13,7 @@ import { Command, type Message, Offer } from "../../src/link/message.ts";
 import type { RingGeometry } from "../../src/link/ring/layout.ts";
 import { createRingMemory, mapShadow, ringMemory, type SharedMemory } from "../../src/link/ring/memory.ts";
 import { RingProducer, type RingProducerOptions } from "../../src/link/ring/producer.ts";
+import { producerHost } from "../../src/link/ring/producer_host.ts";
 import { type ShadowLayout, ShadowReader } from "../../src/link/ring/shadow.ts";
 import type { RemoteMachine } from "../../src/remote/remote_machine.ts";
 
@@ -147,12 +147,7 @@ export class RingProxy {
       lane,
       deadline: 30e9,
       spin: { longest: 0 },
-      host: {
-        ring: () => ringDoorbell(ring.ringer),
-        sleep: () => void this.machine.turn(false),
-        isPeerThere: () => isDoorbellConnected(ring.ringer),
-        now: monotonicNow,
-      },
+      host: { ...producerHost(ring.ringer, this.channel.fd), sleep: () => void this.machine.turn(false) },
       ...options,
     });
   }

@@ -19,3 +19,4 @@ export interface DeviceArguments {
 /** Descriptors of the device process. */
 export const DEVICE_RING = 3;
 export const DEVICE_DOORBELL = 4;
+export const DEVICE_LINK = 5;

@@ -1,15 +1,15 @@
 /**
- * A device process with nothing but a ring: a BAR that is memory. Descriptor 3 is the ring, 4 the doorbell.
+ * A device process with nothing but a ring: a BAR that is memory. It ends when its link is hung up.
  *
  * @module
  */
 import { answerDoorbell } from "../../../src/ffi/doorbell.ts";
-import { pollFd, Ready } from "../../../src/ffi/event.ts";
+import { Epoll, Ready } from "../../../src/ffi/event.ts";
 import { RingConsumer } from "../../../src/link/ring/consumer.ts";
 import { mapRing, ringMemory } from "../../../src/link/ring/memory.ts";
 import { Spinner } from "../../../src/link/ring/waiting.ts";
 import { delayHook } from "./delays.ts";
-import { DEVICE_DOORBELL, DEVICE_RING, type DeviceArguments } from "./device_arguments.ts";
+import { DEVICE_DOORBELL, DEVICE_LINK, DEVICE_RING, type DeviceArguments } from "./device_arguments.ts";
 
 /** The most requests between two looks at anything else. */
 const BATCH = 16;
@@ -36,13 +36,18 @@ function main({ geometry, barSize, spin, delay, seed }: DeviceArguments): void {
   });
   const spinner = new Spinner(spin);
   const pending = () => consumer.pending;
+  const epoll = new Epoll();
+  epoll.add(DEVICE_DOORBELL, Ready.IN);
+  epoll.add(DEVICE_LINK, Ready.RDHUP);
   for (let there = true; there;) {
     if (consumer.serve(BATCH) > 0 || spinner.spin(pending)) continue;
     if (!consumer.announceSleep()) continue;
-    pollFd(DEVICE_DOORBELL, Ready.IN, -1);
+    epoll.wait(-1, (fd) => {
+      if (fd === DEVICE_DOORBELL) answerDoorbell(fd);
+      else there = false;
+    });
     consumer.awake();
     if (consumer.pending) spinner.woken();
-    there = answerDoorbell(DEVICE_DOORBELL);
   }
 }
 

@@ -209,11 +209,14 @@ Deno.test("what a peer does last of all, while it is looked whether it is there,
   assertEquals(producer.load(BAR, 0, 4), device.answer);
 });
 
-Deno.test("a ring whose bell nobody hears any more is at its end", () => {
+Deno.test("that nobody hears the bell any more shows at the next load", () => {
   const { producers: [producer], host, consumer } = plainPair();
   assert(consumer.announceSleep());
   host.there = false;
-  assertEquals(failure(() => producer.store(BAR, 0, 4, 1)).failure, "closed");
+  host.meanwhile = () => {};
+  producer.store(BAR, 0, 4, 1);
+  assertEquals(host.rings, 1);
+  assertEquals(failure(() => producer.load(BAR, 0, 4)).failure, "closed");
 });
 
 Deno.test("a lane that was used before is refused", () => {

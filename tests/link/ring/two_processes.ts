@@ -6,17 +6,19 @@
 import { createDoorbell } from "../../../src/ffi/doorbell.ts";
 import { closeFd } from "../../../src/ffi/file.ts";
 import { type ChildProcess, Signal, spawn } from "../../../src/ffi/process.ts";
+import { createSocketPair } from "../../../src/ffi/socket.ts";
 import type { RingGeometry } from "../../../src/link/ring/layout.ts";
 import { createRingMemory, ringMemory, type SharedMemory } from "../../../src/link/ring/memory.ts";
 import { RingProducer, type RingProducerOptions } from "../../../src/link/ring/producer.ts";
 import { producerHost } from "../../../src/link/ring/producer_host.ts";
 import { childEnvironment } from "../../support/child.ts";
-import { DEVICE_DOORBELL, DEVICE_RING, type DeviceArguments } from "./device_arguments.ts";
+import { DEVICE_DOORBELL, DEVICE_LINK, DEVICE_RING, type DeviceArguments } from "./device_arguments.ts";
 
 /** A device process, and this one's end of the ring. */
 export class DeviceProcess {
   readonly ring: SharedMemory;
   readonly doorbell: number;
+  readonly link: number;
   readonly child: ChildProcess;
   readonly #geometry: RingGeometry;
   #closed = false;
@@ -25,7 +27,8 @@ export class DeviceProcess {
     this.#geometry = device.geometry;
     this.ring = createRingMemory(device.geometry);
     const [ringer, listener] = createDoorbell();
-    this.doorbell = ringer;
+    const [near, far] = createSocketPair();
+    [this.doorbell, this.link] = [ringer, near];
     const program = new URL("./device_main.ts", import.meta.url).pathname;
     this.child = spawn({
       command: [
@@ -39,9 +42,9 @@ export class DeviceProcess {
         JSON.stringify(device),
       ],
       env: childEnvironment(),
-      descriptors: new Map([[DEVICE_RING, this.ring.fd], [DEVICE_DOORBELL, listener]]),
+      descriptors: new Map([[DEVICE_RING, this.ring.fd], [DEVICE_DOORBELL, listener], [DEVICE_LINK, far]]),
     });
-    closeFd(listener);
+    [listener, far].forEach(closeFd);
   }
 
   /** A producer on this thread. */
@@ -49,20 +52,20 @@ export class DeviceProcess {
     return new RingProducer({
       memory: ringMemory(this.ring.mapping),
       geometry: this.#geometry,
-      host: producerHost(this.doorbell),
+      host: producerHost(this.doorbell, this.link),
       ...options,
     });
   }
 
-  /** Ends the device process, which ends by itself once nobody can ring any more. */
+  /** Ends the device process, which ends by itself once its link is hung up. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    closeFd(this.doorbell);
+    closeFd(this.link);
     this.child.kill(Signal.CONT);
     const status = this.child.wait();
     this.child.close();
-    closeFd(this.ring.fd);
+    [this.doorbell, this.ring.fd].forEach(closeFd);
     this.ring.mapping.unmap();
     const wasKilled = "signal" in status && status.signal === Signal.KILL;
     if (!wasKilled && !("code" in status && status.code === 0)) {

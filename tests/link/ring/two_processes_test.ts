@@ -38,6 +38,7 @@ async function runModel(seed: number, longest: number, delay: Delay, accesses: n
         geometry: GEOMETRY,
         lane,
         doorbell: device.doorbell,
+        link: device.link,
         seed: seed + 100 * lane,
         accesses,
         spin: { longest },

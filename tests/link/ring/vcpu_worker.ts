@@ -19,6 +19,7 @@ export interface VcpuMessage {
   readonly geometry: RingGeometry;
   readonly lane: number;
   readonly doorbell: number;
+  readonly link: number;
   readonly seed: number;
   /** How many accesses it makes. */
   readonly accesses: number;
@@ -71,12 +72,13 @@ function locked(lock: Int32Array, action: () => void): void {
   Atomics.notify(lock, 0, 1);
 }
 
-function run({ address, length, geometry, lane, doorbell, seed, accesses, spin, delay, shared }: VcpuMessage): void {
+function run(message: VcpuMessage): void {
+  const { address, length, geometry, lane, doorbell, link, seed, accesses, spin, delay, shared } = message;
   const producer = new RingProducer({
     memory: ringMemory({ address, bytes: bytesAt(address, length) }),
     geometry,
     lane,
-    host: producerHost(doorbell),
+    host: producerHost(doorbell, link),
     deadline: DEADLINE,
     spin,
     hook: delayHook(delay, seed + 1),

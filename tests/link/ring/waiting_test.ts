@@ -4,10 +4,12 @@ import { Spinner } from "../../../src/link/ring/waiting.ts";
 /** A clock of which each look takes a microsecond. */
 class Timed {
   time = 1;
+  /** How often it was told that looking is in vain. */
+  vain = 0;
   readonly spinner: Spinner;
 
   constructor(longest: number) {
-    this.spinner = new Spinner({ longest, clock: () => this.time += 1000 });
+    this.spinner = new Spinner({ longest, clock: () => this.time += 1000, onVain: () => this.vain++ });
   }
 
   /** @returns how long a spin took. */
@@ -105,4 +107,48 @@ Deno.test("without a budget nobody looks", () => {
     timed.sleep(5_000);
   }
   assertEquals(looks, 0);
+});
+
+Deno.test("each try in vain after short sleeps is told, once", () => {
+  const timed = new Timed(64_000);
+  timed.exhaust();
+  for (let i = 0, tries = 0; i < 2000; i++) {
+    timed.sleep(5_000);
+    if (timed.spend() > 1000) tries++;
+    assertEquals(timed.vain, tries);
+  }
+  assert(timed.vain > 10);
+});
+
+Deno.test("a try that something else cuts short is told once it is over", () => {
+  const timed = new Timed(64_000);
+  timed.exhaust();
+  timed.sleep(5_000);
+  for (let i = 0; i < 5; i++) timed.spinner.spin(() => false, timed.time + 5_000);
+  assertEquals(timed.vain, 0);
+  timed.spend();
+  assertEquals(timed.vain, 1);
+});
+
+Deno.test("spinning in vain is not told where sleeps are long, or when a try has brought something", () => {
+  const timed = new Timed(64_000);
+  for (let i = 0; i < 100; i++) {
+    timed.exhaust();
+    timed.sleep(1e6);
+    timed.spend();
+    timed.sleep(5_000);
+    let looks = 0;
+    timed.spend(() => ++looks === 20);
+  }
+  timed.exhaust();
+  assertEquals(timed.vain, 0);
+});
+
+Deno.test("without a budget there is nothing in vain", () => {
+  const timed = new Timed(0);
+  for (let i = 0; i < 5000; i++) {
+    timed.spend();
+    timed.sleep(5_000);
+  }
+  assertEquals(timed.vain, 0);
 });
