@@ -14,7 +14,7 @@ const current = new Uint32Array(1);
 
 /**
  * Has the calling thread go on on another one of the processors that it may use, whichever the kernel chooses. It may be moved again at any
- * time, as before.
+ * time. If somebody else changes the set that it may use at the same moment, that change is lost.
  *
  * @returns false when there is no other, or none can be had.
  */
