@@ -10,12 +10,14 @@ import { type AccessTimes, measureAccesses, writeAccessFiles } from "./device_ac
 import { type Access, ACCESS_CONTEST, type Competitor, COMPETITORS } from "./device_access_plan.ts";
 import { missedGoalsText } from "./goals.ts";
 import { describeHost } from "./host.ts";
+import { describeIdle, IDLE_MACHINES, measureIdle, writeIdleFiles } from "./idle.ts";
 import { ContestResults } from "./machine_results.ts";
 import { progress } from "./output.ts";
 import { type Placement, unpinSelf } from "./placement.ts";
 import { wrap } from "./report.ts";
 import { measureRing } from "./ring_bench.ts";
 import { RingResults } from "./ring_results.ts";
+import { summarize } from "./statistics.ts";
 import { guestTscKhz } from "./tsc.ts";
 import { runWire } from "./wire_bench.ts";
 
@@ -120,9 +122,28 @@ function reportWire(options: LinkOptions): LinkReport {
   return { text: text.join("\n\n"), pictures: new Map(), failures: [], figures: results.toJson() };
 }
 
+/** How often each machine is measured: each time takes more than ten seconds. */
+const IDLE_RUNS = 3;
+
+function reportIdle(options: LinkOptions): LinkReport {
+  const files = writeIdleFiles(options.folder);
+  const figures = new Map(IDLE_MACHINES.map(({ name }) => [name, [] as number[]]));
+  const runs = Math.min(options.runs, IDLE_RUNS);
+  for (let turn = 0; turn < runs; turn++) {
+    for (const machine of IDLE_MACHINES) {
+      progress(`idle: ${machine.name}, ${turn + 1} of ${runs}`);
+      figures.get(machine.name)!.push(measureIdle(machine, files));
+    }
+  }
+  const summaries = new Map([...figures].map(([name, all]) => [name, summarize(all)]));
+  const text = [heading({ ...options, runs }, ""), describeIdle(summaries)].join("\n\n");
+  return { text, pictures: new Map(), failures: [], figures: Object.fromEntries(summaries) };
+}
+
 /** All parts, in the order in which they are measured and shown. */
 export const LINK_PARTS: readonly LinkPart[] = [
   { name: "link: a guest's accesses", place: "bench:link-guest", run: reportAccesses },
   { name: "link: ring", place: "bench:link-ring", run: reportRing },
   { name: "link: plain wire", place: "bench:link-wire", run: reportWire },
+  { name: "link: idle", place: "bench:link-idle", run: reportIdle },
 ];

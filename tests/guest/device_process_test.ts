@@ -3,9 +3,11 @@ import { assert, assertEquals } from "@std/assert";
 import { Signal } from "../../src/ffi/process.ts";
 import { syscalls } from "../../src/ffi/syscall.ts";
 import { SOURCE, startRemote } from "../support/machines.ts";
-import { childrenOf } from "../support/process_tree.ts";
+import { childrenOf, waitForState } from "../support/process_tree.ts";
 import idle from "./asm/idle.asm" with { type: "text" };
 import interrupt from "./asm/interrupt.asm" with { type: "text" };
+import store from "./asm/store.asm" with { type: "text" };
+import type { Program, Stage } from "../support/stage.ts";
 import { GIVEN_DEVICE, localDisk, startGuest, testOnKvm } from "./guests.ts";
 
 const constants = { RESET_FIRST: 0 };
@@ -69,3 +71,49 @@ testOnKvm(
     assertOneLine(vmm.errors);
   },
 );
+
+testOnKvm("a device process that ends is told of at once, without an access to its device", (stage) => {
+  const vmm = startGuest(stage, idle, { options: localDisk(stage) });
+  vmm.waitFor("waiting\r\n");
+  const [child] = childrenOf(vmm.pid);
+  assertEquals(syscalls().kill(child, Signal.KILL), 0);
+  vmm.waitForError("reads as all-ones from now on\n");
+  assertOneLine(vmm.errors);
+  vmm.send("x");
+  vmm.waitFor("ready\r\n");
+});
+
+/** Lets a guest act on a device whose process has been stopped. */
+function actOnStopped(stage: Stage, source: string, options: readonly string[] = localDisk(stage)): Program {
+  const vmm = startGuest(stage, source, { constants, options });
+  vmm.waitFor("waiting\r\n");
+  const [child] = childrenOf(vmm.pid);
+  assertEquals(syscalls().kill(child, Signal.STOP), 0);
+  waitForState(() => child, "T");
+  vmm.send("x");
+  return vmm;
+}
+
+for (const accel of ["on", "off"]) {
+  testOnKvm(
+    `a load that a stopped device process does not answer is all-ones after ten seconds (accel=${accel})`,
+    (stage) => {
+      const options = localDisk(stage).map((word) => word.replace("id=lsi0", `id=lsi0,accel=${accel}`));
+      const vmm = actOnStopped(stage, interrupt, options);
+      vmm.waitFor(GONE);
+      assertEquals(vmm.wait(), { code: 0 });
+      assertOneLine(vmm.errors);
+    },
+  );
+}
+
+testOnKvm("a guest that stores to a stopped device goes on, and the device is gone after ten seconds", (stage) => {
+  const vmm = actOnStopped(stage, store);
+  vmm.waitFor("stored\r\n");
+  assertEquals(vmm.errors, "");
+  vmm.waitForError("a posted write has not been carried out for 10000 ms; it reads as all-ones from now on\n");
+  assertOneLine(vmm.errors);
+  const debug = () => Deno.statSync(`${stage.directory}/debug.txt`).size;
+  const before = debug();
+  stage.runUntil(() => debug() > before, "the guest to go on");
+});

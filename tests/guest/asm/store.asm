@@ -1,0 +1,49 @@
+; Waits for a character on its console, stores to a register of an LSI 53C895A, says so, and counts on the debug console for ever
+; without another access to the device.
+
+bits 32
+org 0x100000
+
+%include "serial.asm"
+%include "pci.asm"
+%include "power.asm"
+%include "lsi53c895a.asm"
+
+LSR_DATA_READY  equ 0x01
+DEBUG_CONSOLE   equ 0xe9
+STACK_SIZE      equ 0x1000
+
+entry:
+        mov     esp, memory_end
+        cld
+        call    serial_init
+        mov     eax, LSI53C895A_ID
+        call    find_function
+        jnc     .found
+        fail    `there is no LSI 53C895A on PCI bus 0`
+.found:
+        mov     ebx, PCI_BAR0 + 4
+        call    place_bar
+        mov     edi, eax
+        mov     eax, PCI_COMMAND
+        mov     ecx, COMMAND_MEMORY
+        call    config_write
+        say     `waiting\n`
+        mov     dx, COM1_LSR
+.wait:
+        in      al, dx
+        test    al, LSR_DATA_READY
+        jz      .wait
+        mov     dword [edi + SCRATCHA], 0x12345678
+        say     `stored\n`
+        mov     al, '.'
+.count:
+        out     DEBUG_CONSOLE, al
+        mov     ecx, 1000
+.pause:
+        dec     ecx
+        jnz     .pause
+        jmp     .count
+
+image_end:
+memory_end      equ (image_end + STACK_SIZE + 15) & ~15
