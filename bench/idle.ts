@@ -41,17 +41,19 @@ export function measureIdle(competitor: Competitor, files: AccessFiles): number 
   machine.waitForOutput(PATIENCE);
   machine.pause(SETTLING);
   const pids = machine.pids.flatMap((pid) => [pid, ...childrenOf(pid)]);
-  const before = cpuTime(pids);
+  const before = cpuTimes(pids);
   machine.pause(PERIOD);
-  return (cpuTime(pids) - before) / 1e6 / PERIOD * 100;
+  // A thread that has ended meanwhile takes its time with it.
+  const used = [...cpuTimes(pids)].reduce((sum, [thread, time]) => sum + time - (before.get(thread) ?? 0), 0);
+  return used / 1e6 / PERIOD * 100;
 }
 
-/** Nanoseconds on a CPU, of all threads (the kernel's Documentation/scheduler/sched-stats.rst). */
-function cpuTime(pids: readonly number[]): number {
-  const times = pids.flatMap((pid) =>
-    threadsOf(pid).map((thread) => Number(readProc(`/proc/${pid}/task/${thread}/schedstat`).split(" ")[0]))
+/** Nanoseconds on a CPU by thread (the kernel's Documentation/scheduler/sched-stats.rst). */
+function cpuTimes(pids: readonly number[]): Map<number, number> {
+  const threads = pids.flatMap((pid) => threadsOf(pid).map((thread) => [pid, thread]));
+  return new Map(
+    threads.map(([pid, thread]) => [thread, Number(readProc(`/proc/${pid}/task/${thread}/schedstat`).split(" ")[0])]),
   );
-  return times.reduce((sum, time) => sum + time, 0);
 }
 
 /** A table, and what is to be said below it. */
