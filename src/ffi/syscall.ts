@@ -92,6 +92,12 @@ const SYSCALLS = {
   sched_getaffinity: { number: 204, parameters: ["i32", "u32", "buffer"], result: "i32" },
   // int getcpu(unsigned int *cpu, unsigned int *node, void *unused)
   getcpu: { number: 309, parameters: ["buffer", "pointer", "pointer"], result: "i32" },
+  // int io_setup(unsigned nr_events, aio_context_t *ctx_idp)
+  io_setup: { number: 206, parameters: ["u32", "buffer"], result: "i32" },
+  // int io_getevents(aio_context_t ctx_id, long min_nr, long nr, struct io_event *events, struct timespec *timeout)
+  io_getevents: { number: 208, parameters: ["u64", "i64", "i64", "buffer", "buffer"], result: "i32" },
+  // int io_submit(aio_context_t ctx_id, long nr, struct iocb **iocbpp)
+  io_submit: { number: 209, parameters: ["u64", "i64", "buffer"], result: "i32" },
   // pid_t gettid(void)
   gettid: { number: 186, parameters: [], result: "i32" },
   // int tgkill(pid_t tgid, pid_t tid, int sig)

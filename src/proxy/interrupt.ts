@@ -6,9 +6,10 @@
  *
  * @module
  */
-import { createEventFd, signalEventFd } from "../ffi/event.ts";
+import { createEventFd } from "../ffi/event.ts";
 import { closeFd } from "../ffi/file.ts";
 import type { KvmVm } from "../ffi/kvm.ts";
+import { signalSharedEventFd } from "../ffi/shared_eventfd.ts";
 
 /** What takes irqfds. */
 export type IrqfdHost = Pick<KvmVm, "attachIrqfd" | "detachIrqfd">;
@@ -42,8 +43,9 @@ export class IrqfdWire {
   /** Wires the device to a GSI. */
   attach(gsi: number): void {
     this.#vm.attachIrqfd({ gsi, eventfd: this.#fds.irq, resamplefd: this.#fds.resample });
-    // Whatever was raised on an earlier GSI has been lowered there. A device whose pin is high says so again.
-    signalEventFd(this.#fds.resample);
+    // Whatever was raised on an earlier GSI has been lowered there. A device whose pin is high says so again. Its process has
+    // this eventfd, and could make a write to it wait for ever.
+    signalSharedEventFd(this.#fds.resample);
   }
 
   /** Takes the wire off; KVM lowers the line, through the routing that is in force now. */
