@@ -61,13 +61,34 @@ export interface BusOptions {
   readonly generation: MappingGeneration;
 }
 
+/** What takes accesses of 1, 2 or 4 bytes by address. */
+export interface AddressSpace {
+  read(address: number, size: number): number;
+  write(address: number, size: number, value: number): void;
+}
+
 /** A part of the address space in which one device answers. */
-interface Segment {
+class Segment implements AddressSpace {
   readonly start: number;
   readonly end: number;
   /** What offset 0 of the device corresponds to; below `start` where another range covers the beginning. */
   readonly base: number;
   readonly device: BusDevice;
+
+  constructor({ start, end, base, device }: { start: number; end: number; base: number; device: BusDevice }) {
+    this.start = start;
+    this.end = end;
+    this.base = base;
+    this.device = device;
+  }
+
+  read(address: number, size: number): number {
+    return this.device.read(address - this.base, size);
+  }
+
+  write(address: number, size: number, value: number): void {
+    this.device.write(address - this.base, size, value);
+  }
 }
 
 interface Movable {
@@ -98,7 +119,7 @@ function uncovered(range: AddressRange, taken: readonly Segment[]): { start: num
 }
 
 /** One address space, as one thread sees it. */
-export class Bus {
+export class Bus implements AddressSpace {
   readonly #name: string;
   readonly #size: number;
   readonly #generation: MappingGeneration;
@@ -138,7 +159,7 @@ export class Bus {
         }`,
       );
     }
-    this.#fixed = [...this.#fixed, { start: base, end, base, device }].sort((a, b) => a.start - b.start);
+    this.#fixed = [...this.#fixed, new Segment({ start: base, end, base, device })].sort((a, b) => a.start - b.start);
     this.#seen = undefined;
   }
 
@@ -164,7 +185,7 @@ export class Bus {
   read(address: number, size: number): number {
     const segment = this.#find(address);
     if (segment !== undefined && address + size <= segment.end) {
-      return segment.device.read(address - segment.base, size);
+      return segment.read(address, size);
     }
     if (size === 1) return allOnes(1);
     let value = 0;
@@ -176,7 +197,7 @@ export class Bus {
   write(address: number, size: number, value: number): void {
     const segment = this.#find(address);
     if (segment !== undefined && address + size <= segment.end) {
-      segment.device.write(address - segment.base, size, value);
+      segment.write(address, size, value);
       return;
     }
     if (size === 1) return;
@@ -184,39 +205,23 @@ export class Bus {
   }
 
   /**
-   * Reads `length` bytes into the beginning of `data`, in accesses of at most 4 bytes, low addresses first: an 8-byte
-   * access becomes two of 4 bytes.
+   * The device that answers for all of these addresses, if it needs no lock. To be asked without the lock: while ranges may have moved
+   * there is none, since finding out where to takes the lock. What it answers with is for one exit of a vCPU: what moves
+   * meanwhile may be found at its old place.
    */
-  load(address: number, data: DataView, length: number): void {
-    for (let done = 0; done < length;) {
-      const size = accessSize(length - done);
-      writeItem(data, done, size, this.read(address + done, size));
-      done += size;
-    }
-  }
-
-  /** Writes `length` bytes from the beginning of `data`, split as {@linkcode Bus.load} does. */
-  store(address: number, data: DataView, length: number): void {
-    for (let done = 0; done < length;) {
-      const size = accessSize(length - done);
-      this.write(address + done, size, readItem(data, done, size));
-      done += size;
-    }
-  }
-
-  /**
-   * Whether one device that needs no lock answers for all of these addresses. To be asked without the lock: while ranges may have moved,
-   * the answer is no, since finding out where to takes the lock.
-   */
-  isConcurrent(address: number, length: number): boolean {
-    if (this.#generation.current !== this.#seen) return false;
-    const segment = this.#find(address);
-    return segment?.device.concurrent === true && address + length <= segment.end;
+  concurrentAt(address: number, length: number): AddressSpace | undefined {
+    if (this.#generation.current !== this.#seen) return undefined;
+    const segment = this.#lookUp(address);
+    return segment?.device.concurrent === true && address + length <= segment.end ? segment : undefined;
   }
 
   #find(address: number): Segment | undefined {
     const generation = this.#generation.current;
     if (generation !== this.#seen) this.#resolve(generation);
+    return this.#lookUp(address);
+  }
+
+  #lookUp(address: number): Segment | undefined {
     if (this.#table !== undefined) return this.#view[this.#table[address] - 1];
     const last = this.#lastHit;
     if (last !== undefined && address >= last.start && address < last.end) return last;
@@ -247,7 +252,7 @@ export class Bus {
     for (const { device, locate } of this.#movable) {
       const range = this.#clip(locate());
       if (range === undefined) continue;
-      for (const part of uncovered(range, view)) view.push({ ...part, base: range.base, device });
+      for (const part of uncovered(range, view)) view.push(new Segment({ ...part, base: range.base, device }));
       view.sort((a, b) => a.start - b.start);
     }
     this.#view = view;
@@ -261,6 +266,27 @@ export class Bus {
     if (range === undefined || !Number.isSafeInteger(range.base) || range.base < 0) return undefined;
     const length = Math.min(range.length, this.#size - range.base);
     return length > 0 ? { base: range.base, length } : undefined;
+  }
+}
+
+/**
+ * Reads `length` bytes into the beginning of `data`, in accesses of at most 4 bytes, low addresses first: an 8-byte
+ * access becomes two of 4 bytes.
+ */
+export function loadBytes(space: AddressSpace, address: number, data: DataView, length: number): void {
+  for (let done = 0; done < length;) {
+    const size = accessSize(length - done);
+    writeItem(data, done, size, space.read(address + done, size));
+    done += size;
+  }
+}
+
+/** Writes `length` bytes from the beginning of `data`, split as {@linkcode loadBytes} does. */
+export function storeBytes(space: AddressSpace, address: number, data: DataView, length: number): void {
+  for (let done = 0; done < length;) {
+    const size = accessSize(length - done);
+    space.write(address + done, size, readItem(data, done, size));
+    done += size;
   }
 }
 

@@ -5,7 +5,7 @@
  */
 import type { KvmVcpu } from "../ffi/kvm.ts";
 import { KvmExit, KvmRunOffset, KvmSystemEvent } from "../ffi/kvm_abi.ts";
-import { type Bus, readItem, writeItem } from "./bus.ts";
+import { type AddressSpace, type Bus, loadBytes, readItem, storeBytes, writeItem } from "./bus.ts";
 import type { SharedLock } from "./shared_lock.ts";
 
 /** Why {@linkcode Vcpu.run} returned. */
@@ -111,24 +111,25 @@ export class Vcpu {
     const run = this.#run;
     const size = run.getUint8(KvmRunOffset.IO_SIZE);
     const port = run.getUint16(KvmRunOffset.IO_PORT, true);
-    if (this.#ports.isConcurrent(port, size)) return this.#movePort(port, size);
+    const concurrent = this.#ports.concurrentAt(port, size);
+    if (concurrent !== undefined) return this.#movePort(concurrent, port, size);
     this.#lock.acquire();
     try {
-      this.#movePort(port, size);
+      this.#movePort(this.#ports, port, size);
     } finally {
       this.#lock.release();
     }
   }
 
-  #movePort(port: number, size: number): void {
+  #movePort(space: AddressSpace, port: number, size: number): void {
     const run = this.#run;
     const outward = run.getUint8(KvmRunOffset.IO_DIRECTION) !== 0;
     const start = run.getUint32(KvmRunOffset.IO_DATA_OFFSET, true);
     // A string instruction moves several items through one port; they lie one behind the other.
     const end = start + size * run.getUint32(KvmRunOffset.IO_COUNT, true);
     for (let at = start; at < end; at += size) {
-      if (outward) this.#ports.write(port, size, readItem(run, at, size));
-      else writeItem(run, at, size, this.#ports.read(port, size));
+      if (outward) space.write(port, size, readItem(run, at, size));
+      else writeItem(run, at, size, space.read(port, size));
     }
   }
 
@@ -137,18 +138,19 @@ export class Vcpu {
     const address = run.getUint32(KvmRunOffset.MMIO_ADDRESS, true) +
       run.getUint32(KvmRunOffset.MMIO_ADDRESS + 4, true) * 0x100000000;
     const length = run.getUint32(KvmRunOffset.MMIO_LENGTH, true);
-    if (this.#memory.isConcurrent(address, length)) return this.#moveMemory(address, length);
+    const concurrent = this.#memory.concurrentAt(address, length);
+    if (concurrent !== undefined) return this.#moveMemory(concurrent, address, length);
     this.#lock.acquire();
     try {
-      this.#moveMemory(address, length);
+      this.#moveMemory(this.#memory, address, length);
     } finally {
       this.#lock.release();
     }
   }
 
-  #moveMemory(address: number, length: number): void {
-    if (this.#run.getUint8(KvmRunOffset.MMIO_IS_WRITE) !== 0) this.#memory.store(address, this.#mmioData, length);
-    else this.#memory.load(address, this.#mmioData, length);
+  #moveMemory(space: AddressSpace, address: number, length: number): void {
+    if (this.#run.getUint8(KvmRunOffset.MMIO_IS_WRITE) !== 0) storeBytes(space, address, this.#mmioData, length);
+    else loadBytes(space, address, this.#mmioData, length);
   }
 
   #systemEvent(): VcpuStop {

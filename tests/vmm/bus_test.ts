@@ -1,5 +1,5 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import { type AddressRange, Bus, MappingGeneration } from "../../src/vmm/bus.ts";
+import { type AddressRange, Bus, loadBytes, MappingGeneration, storeBytes } from "../../src/vmm/bus.ts";
 import type { BusDevice } from "../../src/vmm/platform/platform.ts";
 
 /** A device that answers with `tag` in the high byte and the offset in the low one, and records accesses. */
@@ -175,8 +175,8 @@ Deno.test("an 8-byte access is two of 4 bytes, low half first", () => {
   const data = new DataView(new ArrayBuffer(8));
   data.setUint32(0, 0x11223344, true);
   data.setUint32(4, 0x55667788, true);
-  bus.store(0x1008, data, 8);
-  bus.load(0x1000, data, 8);
+  storeBytes(bus, 0x1008, data, 8);
+  loadBytes(bus, 0x1000, data, 8);
   assertEquals(accesses, ["w4@8=11223344", "w4@12=55667788", "r4@0", "r4@4"]);
   assertEquals([data.getUint32(0, true), data.getUint32(4, true)], [0, 4]);
 });
@@ -185,6 +185,26 @@ Deno.test("accesses of odd lengths are split into what fits", () => {
   const bus = memoryBus();
   const { device, accesses } = tagged(0);
   bus.insert(0, 0x10, device);
-  bus.load(0, new DataView(new ArrayBuffer(8)), 7);
+  loadBytes(bus, 0, new DataView(new ArrayBuffer(8)), 7);
   assertEquals(accesses, ["r4@0", "r2@4", "r1@6"]);
+});
+
+Deno.test("a device that needs no lock is found without one, unless ranges may have moved", () => {
+  const generation = new MappingGeneration();
+  const bus = new Bus({ name: "memory", size: 0x100000, generation });
+  const { device, accesses } = tagged(1);
+  let base = 0x2000;
+  bus.insertMovable({ ...device, concurrent: true }, () => ({ base, length: 0x10 }));
+  bus.insert(0x1000, 0x10, tagged(2).device);
+  assertEquals(bus.concurrentAt(0x2000, 4), undefined, "nobody has looked where it is yet");
+  bus.read(0x2000, 1);
+  assertEquals(bus.concurrentAt(0x1000, 4), undefined, "the other device needs the lock");
+  assertEquals(bus.concurrentAt(0x200e, 4), undefined, "it does not answer for all of it");
+
+  const space = bus.concurrentAt(0x2004, 4)!;
+  base = 0x3000;
+  generation.changed();
+  assertEquals(bus.concurrentAt(0x2004, 4), undefined);
+  space.write(0x2004, 4, 5); // what was found stays what it is
+  assertEquals(accesses, ["r1@0", "w4@4=5"]);
 });
