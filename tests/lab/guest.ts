@@ -84,8 +84,8 @@ export interface GuestResult {
 }
 
 /**
- * How often a guest may be tried. QEMU's TCG now and then loses an interrupt from one vCPU to another: stock QEMU's guests with several vCPUs
- * stop in the lab as splitvm's do, and so has the lab's own kernel.
+ * How often a guest may be tried. Under QEMU's TCG now and then a vCPU does not hear of another one's interrupt: stock QEMU's guests with
+ * several vCPUs have stopped in the lab as splitvm's do, and so has the lab's own kernel.
  */
 const ATTEMPTS = 3;
 
@@ -115,9 +115,13 @@ function hasSeveralCpus({ options = [] }: GuestRun): boolean {
   return options.includes("-smp");
 }
 
-/** Whether it was not killed, and did not begin anew by itself. */
-function cameToItsEnd({ run, status, steps }: GuestResult): boolean {
-  return status !== KILLED && steps.length <= Object.keys(run.steps).length;
+/** What Linux says when a CPU of its own has not answered for long, in which it may find its way back. */
+const STANDSTILL = /soft lockup|detected stalls|self-detected stall/;
+
+/** Whether it was not killed, did not begin anew by itself, and never stood still. */
+function cameToItsEnd({ run, status, steps, complaints }: GuestResult): boolean {
+  return status !== KILLED && steps.length <= Object.keys(run.steps).length &&
+    !complaints.some((text) => STANDSTILL.test(text));
 }
 
 async function tryGuest(lab: Lab, run: GuestRun): Promise<GuestResult> {
