@@ -22,7 +22,7 @@ export interface Hook {
 }
 
 /** In one of so many turns descriptors are looked at although a polled source has something. */
-const TURNS_WITHOUT_LOOK = 32;
+const TURNS_WITHOUT_LOOK = 8;
 
 /** Watches descriptors and runs timers on CLOCK_MONOTONIC, on one thread. */
 export class EventLoop implements Clock {
@@ -72,6 +72,11 @@ export class EventLoop implements Clock {
   poll(source: PolledSource): Hook {
     this.#polled.add(source);
     return { cancel: () => this.#polled.delete(source) };
+  }
+
+  /** Serves polled sources, now: for a handler to whom it matters that what was asked for before its event is done. */
+  catchUp(): void {
+    this.#polled.serve();
   }
 
   /**

@@ -320,8 +320,8 @@ Deno.test(
     let handled = 0;
     loop.watch(fd, Ready.IN, () => handled++);
     signalEventFd(fd);
-    for (let i = 0; i < 32; i++) loop.turn();
-    assertEquals([looks, handled], [64, 1]);
+    for (let i = 0; i < 8; i++) loop.turn();
+    assertEquals([looks, handled], [16, 1]);
   }),
 );
 

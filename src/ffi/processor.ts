@@ -1,5 +1,5 @@
 /**
- * Which processor the calling thread runs on.
+ * Moving the calling thread to another processor.
  *
  * @module
  */
@@ -14,7 +14,8 @@ const current = new Uint32Array(1);
 
 /**
  * Has the calling thread go on on another one of the processors that it may use, whichever the kernel chooses. It may be moved again at any
- * time. If somebody else changes the set that it may use at the same moment, that change is lost.
+ * time. The set that it may use is its own from then on, and does not grow with that of its cgroup; a change of it from outside at the same
+ * moment is lost.
  *
  * @returns false when there is no other, or none can be had.
  */
@@ -31,8 +32,8 @@ export function leaveProcessor(): boolean {
   const moved = sched_setaffinity(0, length, set);
   if (moved < 0) return refused("sched_setaffinity", moved);
   set[at] |= bit;
-  const restored = sched_setaffinity(0, length, set);
-  if (restored < 0) throw new SyscallError("sched_setaffinity", -restored);
+  // When that fails, since the set has just been changed from outside, the thread stays within the one that it has.
+  sched_setaffinity(0, length, set);
   return true;
 }
 

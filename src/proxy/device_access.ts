@@ -18,7 +18,10 @@ export interface DeviceAccess {
   writeConfig(offset: number, size: AccessSize, value: number): void;
   /** Reads a BAR that the guest has enabled; all-ones where the device does not answer. @returns the value, zero-extended. */
   readBar(bar: BarDescription, offset: number, size: AccessSize): number;
-  /** Writes a BAR that the guest has enabled. The device may have it later, but before anything that is asked for after it. */
+  /**
+   * Writes a BAR that the guest has enabled. In memory space the device may have it later, but before anything that is asked for after it; in
+   * I/O space it has it.
+   */
   writeBar(bar: BarDescription, offset: number, size: AccessSize, value: number): void;
   /** Resets the device, and waits until that is done. */
   reset(): void;

@@ -21,11 +21,11 @@ import { mergeRegions } from "./memory_listener.ts";
 import { probeBars } from "./probe.ts";
 import { closeInterruptFds, createInterruptFds, type InterruptFds, type IrqfdHost, IrqfdWire } from "./interrupt.ts";
 import { RingAccess } from "./ring_access.ts";
-import { closeRing, openLane, type RingHandle, setUpRing } from "./ring_setup.ts";
+import { closeRing, giveUpRing, openLane, type RingHandle, setUpRing } from "./ring_setup.ts";
 import { WireAccess } from "./wire_access.ts";
 
 /**
- * How long a device's first answers may take, in milliseconds, when its process may only just be starting, on a machine that has much else to
+ * How long a device's first answers may take together, in milliseconds, when its process may only just be starting, on a machine that has much else to
  * do. One that dies meanwhile is noticed at once.
  */
 const GREETING_TIMEOUT = 60_000;
@@ -36,9 +36,10 @@ const REPLY_TIMEOUT = 10_000;
 /** What all threads share about a proxy. */
 const ProxyState = defineState("pci-proxy", 1, {
   /** The header as the guest has written it. */
-  shadow: bytes(PciConfig.SIZE),
-  /** The peer has been cut off. */
+  header: bytes(PciConfig.SIZE),
+  /** The peer has been cut off, and somebody has seen to what follows from that. */
   failed: "bool",
+  mourned: "bool",
   /** The GSI that the irqfd is attached to; 0 for none (GSI 0 is the timer's). */
   gsi: "u32",
 });
@@ -84,10 +85,12 @@ export interface ProxyHost {
 export function connectProxy(id: string, fd: number, { lanes = 0, timeout = REPLY_TIMEOUT } = {}): ProxyHandle {
   const channel = new Channel(fd);
   const interrupt = createInterruptFds();
+  const deadline = performance.now() + GREETING_TIMEOUT;
+  const patience = () => Math.max(0, deadline - performance.now());
   try {
-    const greeting = greet(channel, lanes > 0 ? Offer.MARK | Offer.RING : Offer.NONE);
+    const greeting = greet(channel, lanes > 0 ? Offer.MARK | Offer.RING : Offer.NONE, patience);
     channel.outgoing.setIrqFd();
-    channel.send(channel.outgoing, [interrupt.irq, interrupt.resample], GREETING_TIMEOUT);
+    channel.send(channel.outgoing, [interrupt.irq, interrupt.resample], patience());
     const { bars, interruptPin, servesRing } = greeting;
     return {
       id,
@@ -98,7 +101,7 @@ export function connectProxy(id: string, fd: number, { lanes = 0, timeout = REPL
       state: new SharedArrayBuffer(ProxyState.size),
       connectedAt: monotonicNow(),
       timeout,
-      ring: servesRing ? setUpRing(channel, { lanes, bars, timeout: GREETING_TIMEOUT }) : undefined,
+      ring: servesRing ? setUpRing(channel, { lanes, bars, timeout: patience() }) : undefined,
     };
   } catch (cause) {
     closeInterruptFds(interrupt);
@@ -107,17 +110,17 @@ export function connectProxy(id: string, fd: number, { lanes = 0, timeout = REPL
 }
 
 /** Each read carries the offer: a peer that knows it answers each. */
-function greet(channel: Channel, offer: number) {
+function greet(channel: Channel, offer: number, patience: () => number) {
   let answer: number = Offer.NONE;
   const read = (offset: number) => {
     channel.outgoing.setConfigRead(offset, 4, offer);
-    channel.call(channel.outgoing, GREETING_TIMEOUT);
+    channel.call(channel.outgoing, patience());
     answer = channel.incoming.returnHigh;
     return channel.incoming.returnLow;
   };
   const write = (offset: number, value: number) => {
     channel.outgoing.setConfigWrite(offset, 4, value);
-    channel.call(channel.outgoing, GREETING_TIMEOUT);
+    channel.call(channel.outgoing, patience());
   };
   const bars = probeBars({ read, write });
   const interruptPin = (read(PciConfig.INTERRUPT_LINE) >>> 8) & 0xff;
@@ -150,7 +153,7 @@ export class PciProxy {
     this.#handle = handle;
     this.#host = host;
     this.#state = ProxyState.attach(handle.state);
-    this.#header = headerOf(handle, this.#state.shadow);
+    this.#header = headerOf(handle, this.#state.header);
     this.#wire = new IrqfdWire(host.vm, handle.interrupt);
     const channel = new Channel(handle.fd);
     const { bars, connectedAt, timeout, ring } = handle;
@@ -258,7 +261,7 @@ export class PciProxy {
     this.#host.mappingChanged();
   }
 
-  /** Has the device be gone from now on, for a reason that was found elsewhere than in an access. */
+  /** Has the device be gone from now on, for a reason that was found elsewhere than in an access. No lock is needed. */
   lose(error: LinkError): void {
     this.#cutOff(error);
   }
@@ -275,14 +278,16 @@ export class PciProxy {
     }
   }
 
-  /** Of several threads that find the peer gone, one says so. */
+  /** Of several threads that find the peer gone, one says so. Those that wait for it, with the machine's lock or without, end that first. */
   #cutOff(error: unknown): void {
     if (!(error instanceof LinkError)) throw error;
+    this.#state.failed = true;
+    if (this.#handle.ring !== undefined) giveUpRing(this.#handle.ring);
+    // The descriptor stays, since other threads know it by number; the peer is told by the end of the stream.
+    shutdownSocket(this.#handle.fd);
     this.#host.exclusively(() => {
-      if (this.#state.failed) return;
-      this.#state.failed = true;
-      // The descriptor stays, since other threads know it by number; the peer is told by the end of the stream.
-      shutdownSocket(this.#handle.fd);
+      if (this.#state.mourned) return;
+      this.#state.mourned = true;
       this.detachInterrupt();
       this.#host.mappingChanged();
       this.#host.peerLost(`device ${this.id} is gone: ${error.message}; it reads as all-ones from now on`);

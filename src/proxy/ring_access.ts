@@ -32,16 +32,17 @@ export class RingAccess implements DeviceAccess {
   }
 
   writeConfig(offset: number, size: AccessSize, value: number): void {
-    this.#producer.store(Space.CONFIG, offset, size, value);
-    this.#producer.fence();
+    this.#producer.storeAndWait(Space.CONFIG, offset, size, value);
   }
 
   readBar({ index }: BarDescription, offset: number, size: AccessSize): number {
     return this.#producer.load(Space.BAR0 + index, offset, size);
   }
 
-  writeBar({ index }: BarDescription, offset: number, size: AccessSize, value: number): void {
-    this.#producer.store(Space.BAR0 + index, offset, size, value);
+  /** Of writes, those to memory alone are posted (PCI 3.0, section 3.2.5): after an OUT, software relies on it that the device has it. */
+  writeBar({ index, space }: BarDescription, offset: number, size: AccessSize, value: number): void {
+    if (space === "memory") this.#producer.store(Space.BAR0 + index, offset, size, value);
+    else this.#producer.storeAndWait(Space.BAR0 + index, offset, size, value);
   }
 
   reset(): void {
@@ -51,10 +52,11 @@ export class RingAccess implements DeviceAccess {
   /** The socket is another way than the ring: what was asked for there before has to be done, and this before anything that follows. */
   syncMemory(regions: readonly SystemMemoryRegion[], fd: number): void {
     const { outgoing } = this.#channel;
+    const deadline = performance.now() + this.#timeout;
     this.#producer.fence();
     outgoing.setSyncSysmem(regions);
-    this.#channel.send(outgoing, regions.map(() => fd), this.#timeout);
+    this.#channel.send(outgoing, regions.map(() => fd), Math.max(0, deadline - performance.now()));
     outgoing.setConfigRead(PciConfig.VENDOR_ID, 4);
-    this.#channel.call(outgoing, this.#timeout);
+    this.#channel.call(outgoing, Math.max(0, deadline - performance.now()));
   }
 }

@@ -10,7 +10,7 @@ import { bytesAt } from "../ffi/memory.ts";
 import { closeAll } from "../ffi/socket.ts";
 import type { Channel } from "../link/channel.ts";
 import { Command } from "../link/message.ts";
-import { type RingGeometry, type RingMemory, ringSize, Space } from "../link/ring/layout.ts";
+import { markClosed, type RingGeometry, type RingMemory, ringSize, Space } from "../link/ring/layout.ts";
 import { createRingMemory, mapShadow, ringMemory, type SharedMemory } from "../link/ring/memory.ts";
 import { RingProducer } from "../link/ring/producer.ts";
 import { producerHost } from "../link/ring/producer_host.ts";
@@ -90,6 +90,11 @@ function spaceSizes(bars: readonly BarDescription[]): number[] {
 /** Closes what a ring has beside its memory. */
 export function closeRing({ doorbell }: RingHandle): void {
   closeFd(doorbell);
+}
+
+/** Has the device process do nothing more of what has been asked for, if it still lives and obeys. */
+export function giveUpRing(handle: RingHandle): void {
+  markClosed(attachRing(handle).words);
 }
 
 /** The ring as words, for a thread of this process. */

@@ -68,7 +68,9 @@ export class InterruptLine implements InterruptPin {
     this.#wiring = undefined;
   }
 
+  /** The guest may have taken the cause away just before: what it posted comes first. */
   #resampled(): void {
+    this.#loop.catchUp();
     if (this.#asserted) this.#signal();
   }
 

@@ -97,6 +97,7 @@ export class RingConsumer {
     let served = 0;
     // The next request of the order is in one lane: after each, all may have it.
     for (let passed = 0, lane = 0; passed < lanes && served < most;) {
+      if (this.closed) return served;
       if (this.#serveNext(lane)) {
         served++;
         passed = 0;
@@ -108,9 +109,15 @@ export class RingConsumer {
     return served;
   }
 
+  /** Whether the VMM has given the device up: nothing is carried out any more. */
+  get closed(): boolean {
+    return Atomics.load(this.#words, Header.CLOSED) !== 0;
+  }
+
   /** Whether {@linkcode serve} would carry something out, or throw. */
   get pending(): boolean {
     if (this.#failure !== undefined) return true;
+    if (this.closed) return false;
     try {
       for (let lane = 0; lane < this.#lanes.length; lane++) if (this.#isNext(lane)) return true;
       return false;
@@ -222,7 +229,12 @@ export class RingConsumer {
     if (((done - Atomics.load(words, base + Lane.TARGET)) | 0) < 0) return;
     if (Atomics.exchange(words, base + Lane.WAITING, 0) === 0) return;
     this.#hook?.("claimed the producer");
-    this.#wake(this.#futexes[lane]);
+    try {
+      this.#wake(this.#futexes[lane]);
+    } catch (cause) {
+      // Somebody sleeps there in a way that no producer does: with a lock, FUTEX_WAKE fails.
+      throw this.#failure = new LinkError(`ring: the producer of lane ${lane} cannot be woken`, "protocol", { cause });
+    }
   }
 
   #slotOf(lane: number, request: number): number {

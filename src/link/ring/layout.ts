@@ -13,6 +13,7 @@
  * | 3 | how many slots a lane has | the VMM, once |
  * | 32 | order: how many requests have been numbered in all lanes together | producers |
  * | 64 | asleep: not zero while the consumer has to be rung for | both |
+ * | 65 | closed: not zero once the VMM has given the device up | the VMM |
  *
  * Lanes follow at {@linkcode laneAt}. Each is a queue of requests from one vCPU thread to the device process:
  *
@@ -75,7 +76,16 @@ export const RING_MAGIC = 0x67727673;
 export const RING_VERSION = 1;
 
 /** Words of the header. */
-export const Header = { MAGIC: 0, VERSION: 1, LANES: 2, SLOTS: 3, ORDER: 32, ASLEEP: 64, WORDS: 96 } as const;
+export const Header = {
+  MAGIC: 0,
+  VERSION: 1,
+  LANES: 2,
+  SLOTS: 3,
+  ORDER: 32,
+  ASLEEP: 64,
+  CLOSED: 65,
+  WORDS: 96,
+} as const;
 
 /** Words of a lane. */
 export const Lane = { HEAD: 0, WAITING: 1, TARGET: 2, TAIL: 32, VALUE: 33, SLOTS: 64 } as const;
@@ -126,6 +136,11 @@ export function initializeRing(words: Int32Array, geometry: RingGeometry, first 
     }
   }
   words[Header.ORDER] = Math.imul(first, geometry.lanes);
+}
+
+/** Says that the device is given up: what has been asked for and is not done is not to be done any more. */
+export function markClosed(words: Int32Array): void {
+  Atomics.store(words, Header.CLOSED, 1);
 }
 
 /**

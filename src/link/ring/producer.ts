@@ -58,6 +58,9 @@ const LONGEST_SPIN = 200_000;
 /** How long a sleep lasts before it is looked whether the peer is still there, in nanoseconds. */
 const NAP = 10e6;
 
+/** A nap that seems to have lasted longer was none. */
+const LONGEST_NAP = 10 * NAP;
+
 /** Of so many stores the age of one is watched: reading the clock and the tail takes as long as a store itself. */
 const WATCH_INTERVAL = 8;
 
@@ -88,7 +91,7 @@ export class RingProducer {
   // Made once, not for every wait.
   readonly #reached = () => ((this.#readTail() - this.#target) | 0) >= 0;
 
-  /** @throws {LinkError} when the lane is not as `initializeRing` leaves it: it has been used before. */
+  /** A lane that is not as `initializeRing` leaves it, since the peer has written to it, fails when it is used. */
   constructor({ memory, geometry, lane, host, deadline, shadow, spin, hook, first = 0 }: RingProducerOptions) {
     checkGeometry(geometry);
     if (!Number.isInteger(lane) || lane < 0 || lane >= geometry.lanes) throw new RangeError(`There is no lane ${lane}`);
@@ -104,8 +107,8 @@ export class RingProducer {
     this.#age = new RequestAge(deadline);
     this.#hook = hook;
     this.#head = this.#tail = first | 0;
-    if (memory.words[this.#tailAt] !== this.#tail || memory.words[this.#lane + Lane.HEAD] !== this.#head) {
-      throw new LinkError(`ring: lane ${lane} is in use already`);
+    if (Atomics.load(memory.words, this.#tailAt) !== this.#tail) {
+      this.#fail(`ring: lane ${lane} is not new`, "protocol");
     }
   }
 
@@ -129,6 +132,12 @@ export class RingProducer {
   store(space: number, offset: number, size: AccessSize, value: number): void {
     this.#publish(RequestKind.STORE | (size << 8) | (space << 16), offset, value);
     if ((this.#head & (WATCH_INTERVAL - 1)) === 0) this.#checkAge();
+  }
+
+  /** Writes a register, and waits until that is done. */
+  storeAndWait(space: number, offset: number, size: AccessSize, value: number): void {
+    this.#publish(RequestKind.STORE | (size << 8) | (space << 16), offset, value);
+    this.#complete();
   }
 
   /** Resets the device, and waits until that is done. */
@@ -226,11 +235,15 @@ export class RingProducer {
   #await(target: number, wake: number, what: string): void {
     this.#target = target;
     if (this.#reached()) return;
-    const start = this.#host.now();
-    if (this.#spinner.spin(this.#reached, start + this.#deadline)) return;
-    while (!this.#sleep(wake)) {
+    let last = this.#host.now();
+    if (this.#spinner.spin(this.#reached, last + this.#deadline)) return;
+    // Time in which this thread was not there either, since all was frozen, is not the peer's.
+    for (let waited = 0; !this.#sleep(wake);) {
       if (this.#reached()) break;
-      if (this.#host.now() - start >= this.#deadline) throw this.#timeOut(what);
+      const now = this.#host.now();
+      waited += Math.min(now - last, LONGEST_NAP);
+      last = now;
+      if (waited >= this.#deadline) throw this.#timeOut(what);
       // What it did before its end counts, and is seen once the end is.
       if (!this.#host.isPeerThere() && !this.#reached()) throw this.#fail("the peer closed the link", "closed");
     }

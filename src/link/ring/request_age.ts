@@ -1,17 +1,18 @@
 /**
- * How long requests have been waiting.
+ * For how long a lane has stood still.
  *
  * @module
  */
 
-/** Watches one request of a lane at a time, so that each is noticed that is twice as old as it may be, or older. */
+/** Watches the oldest request of a lane. */
 export class RequestAge {
   readonly #deadline: number;
   #watching = false;
-  #request = 0;
+  /** How many requests were done when the one that is watched became the oldest, and when that was. */
+  #tail = 0;
   #since = 0;
 
-  /** @param deadline How old a request may become, in nanoseconds. */
+  /** @param deadline How long a request may be the oldest, in nanoseconds. */
   constructor(deadline: number) {
     this.#deadline = deadline;
   }
@@ -22,16 +23,16 @@ export class RequestAge {
   }
 
   /**
-   * To be called now and then, so often that numbers do not wrap around in between.
+   * To be called now and then.
    *
    * @param head How many have been made, modulo 2^32.
    * @param tail How many are done.
-   * @returns whether the request that is watched is not done, and is too old.
+   * @returns whether the oldest one has been that for too long.
    */
   isOverdue(head: number, tail: number, now: number): boolean {
-    if (this.#watching && ((this.#request - tail) | 0) >= 0) return now - this.#since >= this.#deadline;
+    if (this.#watching && head !== tail && tail === this.#tail) return now - this.#since >= this.#deadline;
     this.#watching = head !== tail;
-    this.#request = (head - 1) | 0;
+    this.#tail = tail;
     this.#since = now;
     return false;
   }

@@ -7,6 +7,9 @@ import { LinkError } from "../link_error.ts";
 import { Lane, laneAt, type RingGeometry, type RingMemory } from "./layout.ts";
 import { RequestAge } from "./request_age.ts";
 
+/** Between two checks not more than so much time counts, in nanoseconds. */
+const LONGEST_STEP = 2e9;
+
 /**
  * Watches all lanes of a ring, from any one thread of the VMM: a vCPU that has posted a store may be in the guest for as long as that likes.
  *
@@ -18,6 +21,9 @@ export class StallWatch {
   readonly #lanes: readonly number[];
   readonly #ages: readonly RequestAge[];
   readonly #deadline: number;
+  /** Nanoseconds in which this watch was there: when all is frozen, the peer has no time either. */
+  #time = 0;
+  #last: number | undefined;
 
   /** @param deadline How long the peer may take for one access, in nanoseconds. */
   constructor({ words }: RingMemory, geometry: RingGeometry, deadline: number) {
@@ -34,9 +40,11 @@ export class StallWatch {
    * @returns what is wrong, if the peer is too slow.
    */
   check(now: number): LinkError | undefined {
+    this.#time += Math.min(now - (this.#last ?? now), LONGEST_STEP);
+    this.#last = now;
     const overdue = this.#lanes.some((lane, i) => {
       const head = Atomics.load(this.#words, lane + Lane.HEAD);
-      return this.#ages[i].isOverdue(head, Atomics.load(this.#words, lane + Lane.TAIL), now);
+      return this.#ages[i].isOverdue(head, Atomics.load(this.#words, lane + Lane.TAIL), this.#time);
     });
     if (!overdue) return undefined;
     return new LinkError(

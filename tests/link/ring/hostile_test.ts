@@ -48,7 +48,7 @@ Deno.test("a consumer carries out nothing that was not agreed upon, whatever its
     memory = plainRing(GEOMETRY);
     const consumer = new RingConsumer({ memory, geometry: GEOMETRY, spaces: SPACES, target, wake: () => {}, hook });
     try {
-      for (let order = 0; step < STEPS; step++) {
+      for (let order = 0; step < STEPS && !consumer.closed; step++) {
         if (random(100) === 0) scribble(random, memory);
         forge(random, memory, order);
         const most = 1 + random(8);

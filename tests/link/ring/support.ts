@@ -79,14 +79,14 @@ export interface PlainPair {
 export function plainPair(
   { lanes = 1, slots = 8, ...options }:
     & Partial<RingGeometry & Pick<RingProducerOptions, "shadow" | "deadline">>
-    & Partial<Pick<RingConsumerOptions, "hook">> = {},
+    & Partial<Pick<RingConsumerOptions, "hook" | "wake">> = {},
 ): PlainPair {
   const geometry = { lanes, slots };
   const memory = plainRing(geometry);
   const host = new PlainHost();
   const device = new NotedDevice();
-  const { hook, ...rest } = options;
-  const consumer = new RingConsumer({ memory, geometry, spaces: SPACES, target: device, wake: () => {}, hook });
+  const { hook, wake = () => {}, ...rest } = options;
+  const consumer = new RingConsumer({ memory, geometry, spaces: SPACES, target: device, wake, hook });
   host.meanwhile = () => void consumer.serve(1000);
   const producers = Array.from(
     { length: lanes },
