@@ -14,8 +14,11 @@ import type { AccessFiles, Competitor, MachineCommands } from "./device_access_p
 import { BenchMachine } from "./machine.ts";
 import { median } from "./statistics.ts";
 
-/** How many accesses of a kind are timed together, and how often: less than two seconds on the slowest machine. */
-const TIMED = { accesses: 500, rounds: 5 };
+/**
+ * How many accesses of a kind are timed together, and how often: less than two seconds on the slowest machine. So few that in most rounds
+ * nobody else wants a CPU meanwhile.
+ */
+const TIMED = { accesses: 50, rounds: 45 };
 
 /** After this long a machine hangs; in milliseconds. */
 const PATIENCE = 60_000;

@@ -13,6 +13,7 @@ org 0x100000
 %include "lsi53c895a.asm"
 
 PATTERN         equ 0x12345678
+LEAD_IN         equ 20                  ; accesses that wake up who sleeps
 STACK_SIZE      equ 0x1000
 
 ; Runs what stands at the label %1 in a loop, without a word.
@@ -81,8 +82,10 @@ check:
 .lost:
         fail    `what was stored in the device was not there afterwards`
 
-; Calls ESI ACCESSES times, and prints the rest of the line.
+; Calls ESI some times, then ACCESSES times, and prints the rest of the line.
 run:
+        mov     ecx, LEAD_IN
+        call    repeat
         rdtsc
         push    edx
         push    eax
