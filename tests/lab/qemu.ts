@@ -19,6 +19,8 @@ export interface QemuOptions {
   readonly cpus?: number;
   /** In MiB. @default {3072} */
   readonly memory?: number;
+  /** See `LabOptions`. @default {false} */
+  readonly trustsTsc?: boolean;
 }
 
 /**
@@ -34,10 +36,10 @@ const QEMU = "qemu-system-x86_64";
  * Of a CPU like this one Linux believes that its time-stamp counters do not agree, and reads the time from the HPET, which is an exit to QEMU's
  * main thread for each look. TCG's counters do agree: they are the host's.
  */
-const CLOCK = "tsc=reliable";
+const TRUST_TSC = "tsc=reliable";
 
 function qemuArguments(parts: LabParts, options: QemuOptions): string[] {
-  const { log, runs, mode, cpus = 2, memory = 3072 } = options;
+  const { log, runs, mode, cpus = 2, memory = 3072, trustsTsc = false } = options;
   const share = (tag: string, path: string, more: string) => {
     return ["-virtfs", `local,path=${path},mount_tag=${tag},security_model=none,multidevs=remap${more}`];
   };
@@ -47,7 +49,7 @@ function qemuArguments(parts: LabParts, options: QemuOptions): string[] {
     ...["-serial", `file:${log}`, "-chardev", "stdio,id=control,signal=off", "-serial", "chardev:control"],
     // The ELF kernel need not unpack itself, which takes seconds here.
     ...["-kernel", parts.generic.vmlinux, "-initrd", parts.initramfs],
-    ...["-append", `console=ttyS0 quiet panic=-1 mitigations=off ${CLOCK} lab.mode=${mode}`],
+    ...["-append", `console=ttyS0 quiet panic=-1 mitigations=off ${trustsTsc ? TRUST_TSC : ""} lab.mode=${mode}`],
     ...share("root", "/", ",readonly=on"),
     ...share("runs", runs, ""),
   ];
