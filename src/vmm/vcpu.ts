@@ -102,27 +102,48 @@ export class Vcpu {
     kvm.requestExit(false);
   }
 
+  /** Under the lock, but for a device that needs none. */
   #access(): void {
-    if (this.#kvm.exitReason === KvmExit.IO) this.#port();
-    else this.#mmio();
-  }
-
-  #port(): void {
-    const run = this.#run;
-    const size = run.getUint8(KvmRunOffset.IO_SIZE);
-    const port = run.getUint16(KvmRunOffset.IO_PORT, true);
-    const concurrent = this.#ports.concurrentAt(port, size);
-    if (concurrent !== undefined) return this.#movePort(concurrent, port, size);
+    const isPort = this.#kvm.exitReason === KvmExit.IO;
+    const bus = isPort ? this.#ports : this.#memory;
+    const concurrent = isPort
+      ? bus.concurrentAt(this.#port, this.#portSize)
+      : bus.concurrentAt(this.#memoryAddress, this.#memoryLength);
+    if (concurrent !== undefined) return this.#move(isPort, concurrent);
     this.#lock.acquire();
     try {
-      this.#movePort(this.#ports, port, size);
+      this.#move(isPort, bus);
     } finally {
       this.#lock.release();
     }
   }
 
-  #movePort(space: AddressSpace, port: number, size: number): void {
+  #move(isPort: boolean, space: AddressSpace): void {
+    if (isPort) this.#movePort(space);
+    else this.#moveMemory(space);
+  }
+
+  get #port(): number {
+    return this.#run.getUint16(KvmRunOffset.IO_PORT, true);
+  }
+
+  get #portSize(): number {
+    return this.#run.getUint8(KvmRunOffset.IO_SIZE);
+  }
+
+  get #memoryAddress(): number {
     const run = this.#run;
+    return run.getUint32(KvmRunOffset.MMIO_ADDRESS, true) +
+      run.getUint32(KvmRunOffset.MMIO_ADDRESS + 4, true) * 0x100000000;
+  }
+
+  get #memoryLength(): number {
+    return this.#run.getUint32(KvmRunOffset.MMIO_LENGTH, true);
+  }
+
+  #movePort(space: AddressSpace): void {
+    const run = this.#run;
+    const [port, size] = [this.#port, this.#portSize];
     const outward = run.getUint8(KvmRunOffset.IO_DIRECTION) !== 0;
     const start = run.getUint32(KvmRunOffset.IO_DATA_OFFSET, true);
     // A string instruction moves several items through one port; they lie one behind the other.
@@ -133,24 +154,9 @@ export class Vcpu {
     }
   }
 
-  #mmio(): void {
-    const run = this.#run;
-    const address = run.getUint32(KvmRunOffset.MMIO_ADDRESS, true) +
-      run.getUint32(KvmRunOffset.MMIO_ADDRESS + 4, true) * 0x100000000;
-    const length = run.getUint32(KvmRunOffset.MMIO_LENGTH, true);
-    const concurrent = this.#memory.concurrentAt(address, length);
-    if (concurrent !== undefined) return this.#moveMemory(concurrent, address, length);
-    this.#lock.acquire();
-    try {
-      this.#moveMemory(this.#memory, address, length);
-    } finally {
-      this.#lock.release();
-    }
-  }
-
-  #moveMemory(space: AddressSpace, address: number, length: number): void {
-    if (this.#run.getUint8(KvmRunOffset.MMIO_IS_WRITE) !== 0) storeBytes(space, address, this.#mmioData, length);
-    else loadBytes(space, address, this.#mmioData, length);
+  #moveMemory(space: AddressSpace): void {
+    const move = this.#run.getUint8(KvmRunOffset.MMIO_IS_WRITE) !== 0 ? storeBytes : loadBytes;
+    move(space, this.#memoryAddress, this.#mmioData, this.#memoryLength);
   }
 
   #systemEvent(): VcpuStop {
