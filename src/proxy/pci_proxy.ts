@@ -21,7 +21,7 @@ import { mergeRegions } from "./memory_listener.ts";
 import { probeBars } from "./probe.ts";
 import { closeInterruptFds, createInterruptFds, type InterruptFds, type IrqfdHost, IrqfdWire } from "./interrupt.ts";
 import { RingAccess } from "./ring_access.ts";
-import { closeRing, giveUpRing, openLane, type RingHandle, setUpRing } from "./ring_setup.ts";
+import { giveUpRing, openLane, type RingHandle, setUpRing } from "./ring_setup.ts";
 import { WireAccess } from "./wire_access.ts";
 
 /**
@@ -125,12 +125,6 @@ function greet(channel: Channel, offer: number, patience: () => number) {
   const bars = probeBars({ read, write });
   const interruptPin = (read(PciConfig.INTERRUPT_LINE) >>> 8) & 0xff;
   return { bars, interruptPin, servesRing: offers(offer, Offer.RING) && offers(answer, Offer.RING) };
-}
-
-/** Closes what a proxy has beside its link. For one that no thread uses any more. */
-export function closeProxy({ interrupt, ring }: ProxyHandle): void {
-  closeInterruptFds(interrupt);
-  if (ring !== undefined) closeRing(ring);
 }
 
 /**

@@ -87,11 +87,6 @@ function spaceSizes(bars: readonly BarDescription[]): number[] {
   return sizes;
 }
 
-/** Closes what a ring has beside its memory. */
-export function closeRing({ doorbell }: RingHandle): void {
-  closeFd(doorbell);
-}
-
 /** Has the device process do nothing more of what has been asked for, if it still lives and obeys. */
 export function giveUpRing(handle: RingHandle): void {
   markClosed(attachRing(handle).words);

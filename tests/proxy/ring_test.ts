@@ -9,7 +9,8 @@ import { RingConsumer } from "../../src/link/ring/consumer.ts";
 import { Space } from "../../src/link/ring/layout.ts";
 import { createShadowMemory, mapRing, ringMemory } from "../../src/link/ring/memory.ts";
 import type { ShadowRange } from "../../src/link/ring/shadow.ts";
-import { closeProxy, connectProxy, PciProxy, type ProxyHandle } from "../../src/proxy/pci_proxy.ts";
+import { closeInterruptFds } from "../../src/proxy/interrupt.ts";
+import { connectProxy, PciProxy, type ProxyHandle } from "../../src/proxy/pci_proxy.ts";
 import { leakingNothing } from "../support/leaks.ts";
 import { FakePeer, RecordingMachine } from "./support/fake_peer.ts";
 
@@ -61,6 +62,12 @@ class RingPeer {
     closeFd(this.#doorbell);
     this.#mapping.unmap();
   }
+}
+
+/** Closes what a proxy has beside its link. */
+function closeProxy({ interrupt, ring }: ProxyHandle): void {
+  closeInterruptFds(interrupt);
+  if (ring !== undefined) closeFd(ring.doorbell);
 }
 
 interface Scene {
