@@ -28,8 +28,3 @@ export interface DeviceAccess {
   /** Tells the device process what RAM the guest has, between what was asked for before and what will be. @param fd Holds all regions. */
   syncMemory(regions: readonly SystemMemoryRegion[], fd: number): void;
 }
-
-/** Cuts a value from the peer to the width that was asked for. */
-export function masked(value: number, size: AccessSize): number {
-  return size === 4 ? value >>> 0 : size === 2 ? value & 0xffff : value & 0xff;
-}

@@ -14,7 +14,8 @@ import {
 import { monotonicNow } from "../ffi/clock.ts";
 import type { Channel } from "../link/channel.ts";
 import type { SystemMemoryRegion } from "../link/message.ts";
-import { type DeviceAccess, masked } from "./device_access.ts";
+import { narrowed } from "../link/ring/layout.ts";
+import type { DeviceAccess } from "./device_access.ts";
 
 /**
  * For how long after the start a peer may lose what the guest has configured, in nanoseconds. QEMU's remote process answers on its link
@@ -54,7 +55,7 @@ export class WireAccess implements DeviceAccess {
 
   readConfig(offset: number, size: AccessSize): number {
     this.#channel.outgoing.setConfigRead(offset, size);
-    return masked(this.#call(), size);
+    return narrowed(this.#call(), size);
   }
 
   writeConfig(offset: number, size: AccessSize, value: number): void {
@@ -91,7 +92,7 @@ export class WireAccess implements DeviceAccess {
     const address = this.#address(bar);
     if (address === undefined) return allOnes(size);
     this.#channel.outgoing.setBarRead(address + offset, size, bar.space === "memory");
-    return masked(this.#call(), size);
+    return narrowed(this.#call(), size);
   }
 
   #address({ index }: BarDescription): number | undefined {

@@ -14,6 +14,7 @@ import {
   Header,
   Lane,
   laneAt,
+  narrowed,
   RequestKind,
   type RingGeometry,
   type RingMemory,
@@ -218,7 +219,7 @@ export class RingConsumer {
       throw this.#fail(`an access of ${size} bytes at offset 0x${offset.toString(16)} of space ${space} lies outside`);
     }
     if (kind === RequestKind.LOAD) return this.#target.load(space, offset, size);
-    this.#target.store(space, offset, size, size === 4 ? value : size === 2 ? value & 0xffff : value & 0xff);
+    this.#target.store(space, offset, size, narrowed(value, size));
     return 0;
   }
 
@@ -226,7 +227,7 @@ export class RingConsumer {
     this.#hook?.("saw the producer asleep");
     const words = this.#words;
     const base = this.#lanes[lane];
-    if (((done - Atomics.load(words, base + Lane.TARGET)) | 0) < 0) return;
+    if (((done - Atomics.load(words, base + Lane.WAKE_AT)) | 0) < 0) return;
     if (Atomics.exchange(words, base + Lane.WAITING, 0) === 0) return;
     this.#hook?.("claimed the producer");
     try {

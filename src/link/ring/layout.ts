@@ -21,7 +21,7 @@
  * | --- | --- | --- |
  * | 0 | head: how many requests have been published | the producer |
  * | 1 | waiting: not zero while the producer has to be woken | both |
- * | 2 | target: the tail that the producer waits for | the producer |
+ * | 2 | wake at: the tail from which on the producer is to be woken | the producer |
  * | 32 | tail: how many requests have been carried out; a futex | the consumer |
  * | 33 | value: what the last load returned | the consumer |
  * | 64 | the slots, 8 words each | the producer |
@@ -75,6 +75,11 @@ export const MAX_SLOTS = 1024;
 export const RING_MAGIC = 0x67727673;
 export const RING_VERSION = 1;
 
+/** The bits of a value that an access of `size` bytes moves, unsigned. */
+export function narrowed(value: number, size: AccessSize): number {
+  return size === 4 ? value >>> 0 : size === 2 ? value & 0xffff : value & 0xff;
+}
+
 /** Words of the header. */
 export const Header = {
   MAGIC: 0,
@@ -88,7 +93,7 @@ export const Header = {
 } as const;
 
 /** Words of a lane. */
-export const Lane = { HEAD: 0, WAITING: 1, TARGET: 2, TAIL: 32, VALUE: 33, SLOTS: 64 } as const;
+export const Lane = { HEAD: 0, WAITING: 1, WAKE_AT: 2, TAIL: 32, VALUE: 33, SLOTS: 64 } as const;
 
 /** Words of a slot. */
 export const Slot = { SEQUENCE: 0, ACCESS: 1, OFFSET: 2, VALUE: 3, ORDER: 4, WORDS: 8 } as const;

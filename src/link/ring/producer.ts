@@ -18,6 +18,7 @@ import {
   Header,
   Lane,
   laneAt,
+  narrowed,
   RequestKind,
   type RingGeometry,
   type RingMemory,
@@ -72,9 +73,11 @@ const WATCH_INTERVAL = 8;
  */
 export class RingProducer {
   readonly #words: Int32Array;
-  readonly #geometry: RingGeometry;
+  readonly #slots: number;
   readonly #lane: number;
   readonly #tailAt: number;
+  /** Where the tails of all lanes are. */
+  readonly #tails: readonly number[];
   readonly #tailAddress: bigint;
   readonly #host: ProducerHost;
   readonly #deadline: number;
@@ -96,9 +99,10 @@ export class RingProducer {
     checkGeometry(geometry);
     if (!Number.isInteger(lane) || lane < 0 || lane >= geometry.lanes) throw new RangeError(`There is no lane ${lane}`);
     this.#words = memory.words;
-    this.#geometry = geometry;
+    this.#slots = geometry.slots;
     this.#lane = laneAt(lane, geometry);
     this.#tailAt = this.#lane + Lane.TAIL;
+    this.#tails = Array.from({ length: geometry.lanes }, (_, other) => laneAt(other, geometry) + Lane.TAIL);
     this.#tailAddress = memory.address + BigInt(4 * this.#tailAt);
     this.#host = host;
     this.#deadline = deadline;
@@ -122,21 +126,20 @@ export class RingProducer {
       const at = this.#shadow.find(space, offset, size);
       if (at >= 0 && this.settled) return this.#shadow.read(at, size);
     }
-    this.#publish(RequestKind.LOAD | (size << 8) | (space << 16), offset, 0);
+    this.#publish(accessWord(RequestKind.LOAD, space, size), offset, 0);
     this.#complete();
-    const value = Atomics.load(this.#words, this.#lane + Lane.VALUE);
-    return size === 4 ? value >>> 0 : size === 2 ? value & 0xffff : value & 0xff;
+    return narrowed(Atomics.load(this.#words, this.#lane + Lane.VALUE), size);
   }
 
   /** Posts a write of a register. It waits only for room in the lane. */
   store(space: number, offset: number, size: AccessSize, value: number): void {
-    this.#publish(RequestKind.STORE | (size << 8) | (space << 16), offset, value);
+    this.#publish(accessWord(RequestKind.STORE, space, size), offset, value);
     if ((this.#head & (WATCH_INTERVAL - 1)) === 0) this.#checkAge();
   }
 
   /** Writes a register, and waits until that is done. */
   storeAndWait(space: number, offset: number, size: AccessSize, value: number): void {
-    this.#publish(RequestKind.STORE | (size << 8) | (space << 16), offset, value);
+    this.#publish(accessWord(RequestKind.STORE, space, size), offset, value);
     this.#complete();
   }
 
@@ -160,21 +163,17 @@ export class RingProducer {
    */
   get settled(): boolean {
     if (this.#failure !== undefined) throw this.#failure;
-    const { lanes } = this.#geometry;
     const words = this.#words;
-    if (lanes === 1) return Atomics.load(words, this.#tailAt) === this.#head;
     // Read before the tails: a tail counts no request that is not numbered yet.
     const numbered = Atomics.load(words, Header.ORDER);
     let done = 0;
-    for (let lane = 0; lane < lanes; lane++) {
-      done = (done + Atomics.load(words, laneAt(lane, this.#geometry) + Lane.TAIL)) | 0;
-    }
+    for (const tail of this.#tails) done = (done + Atomics.load(words, tail)) | 0;
     return done === numbered;
   }
 
   #publish(access: number, offset: number, value: number): void {
     if (this.#failure !== undefined) throw this.#failure;
-    const { slots } = this.#geometry;
+    const slots = this.#slots;
     const head = this.#head;
     if (((head - this.#tail) | 0) >= slots) this.#makeRoom();
     const words = this.#words;
@@ -220,7 +219,7 @@ export class RingProducer {
 
   #makeRoom(): void {
     this.#readTail();
-    const { slots } = this.#geometry;
+    const slots = this.#slots;
     const first = (this.#head - slots + 1) | 0;
     if (((this.#tail - first) | 0) >= 0) return;
     // A sleeper is woken once half of the lane is free: a wake-up for each slot would cost more than the requests.
@@ -258,14 +257,14 @@ export class RingProducer {
    * WAITING. All four are sequentially consistent, so one of the loads comes after the other side's store: either the tail is seen
    * not to be `tail` any more, and FUTEX_WAIT returns; or the consumer sees WAITING, and calls FUTEX_WAKE. FUTEX_WAIT compares and
    * falls asleep under the lock that FUTEX_WAKE takes (futex(2)), so the wake-up finds the sleeper. A consumer that sees WAITING and a
-   * tail before TARGET wakes nobody, but will look again at the tail that is TARGET.
+   * tail before WAKE_AT wakes nobody, but will look again at the tail that is WAKE_AT.
    *
    * @returns whether the target is reached.
    */
   #sleep(wake: number): boolean {
     this.#hook?.("producer has to wait");
     const words = this.#words;
-    words[this.#lane + Lane.TARGET] = wake;
+    words[this.#lane + Lane.WAKE_AT] = wake;
     Atomics.store(words, this.#lane + Lane.WAITING, 1);
     this.#hook?.("producer announced");
     if (this.#reached()) return true;
@@ -302,4 +301,9 @@ export class RingProducer {
   #fail(message: string, failure: "closed" | "timeout" | "protocol"): LinkError {
     return this.#failure = new LinkError(message, failure);
   }
+}
+
+/** A slot's access word: see layout.ts. */
+function accessWord(kind: number, space: number, size: AccessSize): number {
+  return kind | (size << 8) | (space << 16);
 }

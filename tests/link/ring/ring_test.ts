@@ -213,7 +213,7 @@ Deno.test("a producer that cannot be woken ends its link, and nothing else", () 
   };
   const { memory, geometry, consumer } = plainPair({ wake });
   const lane = laneAt(0, geometry);
-  [memory.words[lane + Lane.TARGET], memory.words[lane + Lane.WAITING]] = [1, 1];
+  [memory.words[lane + Lane.WAKE_AT], memory.words[lane + Lane.WAITING]] = [1, 1];
   memory.words[lane + Lane.SLOTS + Slot.ACCESS] = RequestKind.FENCE;
   memory.words[lane + Lane.SLOTS + Slot.SEQUENCE] = 0;
   assertEquals(failure(() => consumer.serve(1)).message, "ring: the producer of lane 0 cannot be woken");

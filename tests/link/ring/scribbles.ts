@@ -36,7 +36,7 @@ function somePlace(random: Random, { words }: RingMemory): number {
     case 1:
       return [Header.ORDER, Header.ASLEEP][random(2)];
     case 2:
-      return lane + [Lane.HEAD, Lane.WAITING, Lane.TARGET, Lane.TAIL, Lane.VALUE][random(5)];
+      return lane + [Lane.HEAD, Lane.WAITING, Lane.WAKE_AT, Lane.TAIL, Lane.VALUE][random(5)];
     default:
       return lane + Lane.SLOTS + Slot.WORDS * random(GEOMETRY.slots) + random(5);
   }
