@@ -20,8 +20,12 @@ export interface PolledSource {
    * @returns false when there is something already; nothing is announced then.
    */
   announceSleep(): boolean;
-  /** Takes the announcement back, if there is one. */
-  awake(): void;
+  /**
+   * Takes the announcement back, if there is one.
+   *
+   * @returns how long the wake-up took, in nanoseconds, if somebody has woken the loop for this source; it may be made up.
+   */
+  awake(): number | undefined;
 }
 
 /** Of so many looks, which take nanoseconds, one is at the descriptors, which takes a system call. */
@@ -30,15 +34,16 @@ const LOOKS = 32;
 /** All polled sources of one loop, which waits for them together. */
 export class PolledSources {
   readonly #sources = new Set<PolledSource>();
-  readonly #spinner = new Spinner({ onVain: leaveProcessor });
+  readonly #spinner: Spinner;
   readonly #look: () => boolean;
   #looks = 0;
   // Made once, not for every spin.
   readonly #find = () => this.serve() || ++this.#looks % LOOKS === 0 && this.#look();
 
   /** @param look Does what descriptors are ready for, without waiting. @returns whether there was something. */
-  constructor(look: () => boolean) {
+  constructor(look: () => boolean, spinner: Spinner = new Spinner({ onVain: leaveProcessor })) {
     this.#look = look;
+    this.#spinner = spinner;
   }
 
   get size(): number {
@@ -78,7 +83,7 @@ export class PolledSources {
   announceSleep(): boolean {
     for (const source of this.#sources) {
       if (source.announceSleep()) continue;
-      this.#takeBack();
+      for (const announced of this.#sources) announced.awake();
       return false;
     }
     return true;
@@ -86,12 +91,8 @@ export class PolledSources {
 
   /** To be called when the loop has slept. */
   awake(): void {
-    this.#takeBack();
+    for (const source of this.#sources) this.#spinner.noteWakeUp(source.awake());
     // A sleep that something else ended says nothing about how soon the next request comes.
     for (const { pending } of this.#sources) if (pending) return this.#spinner.woken();
-  }
-
-  #takeBack(): void {
-    for (const source of this.#sources) source.awake();
   }
 }

@@ -247,7 +247,7 @@ class Polled implements PolledSource {
     return this.asleep;
   }
 
-  awake(): void {
+  awake(): undefined {
     this.asleep = false;
   }
 }

@@ -11,7 +11,7 @@ import type { Mapping } from "../ffi/memory.ts";
 import type { EventLoop, Hook } from "../event_loop.ts";
 import { LinkError } from "../link/link_error.ts";
 import { RingConsumer } from "../link/ring/consumer.ts";
-import type { RingGeometry } from "../link/ring/layout.ts";
+import { doorbellTime, type RingGeometry } from "../link/ring/layout.ts";
 import { mapRing, ringMemory } from "../link/ring/memory.ts";
 import type { PolledSource } from "../polled_sources.ts";
 import type { Watch } from "../watches.ts";
@@ -92,8 +92,9 @@ export class RingService implements PolledSource {
     return this.#consumer.announceSleep();
   }
 
-  awake(): void {
-    this.#consumer.awake();
+  awake(): number | undefined {
+    const rungAt = this.#consumer.awake();
+    return rungAt === undefined ? undefined : 1000 * ((doorbellTime(monotonicNow()) - rungAt) | 0);
   }
 
   /** Stops serving and gives everything back. Calling it again does nothing. */

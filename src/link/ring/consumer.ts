@@ -155,10 +155,16 @@ export class RingConsumer {
     return true;
   }
 
-  /** Takes the announcement back. */
-  awake(): void {
+  /**
+   * Takes the announcement back.
+   *
+   * @returns when a producer rang the doorbell upon it, as {@linkcode doorbellTime} has it and as far as producers can be believed;
+   * `undefined` when none did.
+   */
+  awake(): number | undefined {
     this.#hook?.("consumer woken");
-    Atomics.store(this.#words, Header.ASLEEP, 0);
+    const rung = Atomics.exchange(this.#words, Header.ASLEEP, 0) === 0;
+    return rung ? Atomics.load(this.#words, Header.RUNG_AT) : undefined;
   }
 
   /** Whether the next request of a lane is there, and is next in the order of all lanes. */

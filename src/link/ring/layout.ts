@@ -14,6 +14,7 @@
  * | 32 | order: how many requests have been numbered in all lanes together | producers |
  * | 64 | asleep: not zero while the consumer has to be rung for | both |
  * | 65 | closed: not zero once the VMM has given the device up | the VMM |
+ * | 66 | rung at: when the doorbell was rung last, see {@linkcode doorbellTime} | producers |
  *
  * Lanes follow at {@linkcode laneAt}. Each is a queue of requests from one vCPU thread to the device process:
  *
@@ -75,6 +76,11 @@ export const MAX_SLOTS = 1024;
 export const RING_MAGIC = 0x67727673;
 export const RING_VERSION = 1;
 
+/** A time in nanoseconds of CLOCK_MONOTONIC, which all processes share, as RUNG_AT has it: in microseconds, modulo 2^32. */
+export function doorbellTime(now: number): number {
+  return Math.floor(now / 1000) | 0;
+}
+
 /** The bits of a value that an access of `size` bytes moves, unsigned. */
 export function narrowed(value: number, size: AccessSize): number {
   return size === 4 ? value >>> 0 : size === 2 ? value & 0xffff : value & 0xff;
@@ -89,6 +95,7 @@ export const Header = {
   ORDER: 32,
   ASLEEP: 64,
   CLOSED: 65,
+  RUNG_AT: 66,
   WORDS: 96,
 } as const;
 

@@ -15,6 +15,7 @@ import { LinkError } from "../link_error.ts";
 import {
   type AccessSize,
   checkGeometry,
+  doorbellTime,
   Header,
   Lane,
   laneAt,
@@ -197,6 +198,7 @@ export class RingProducer {
 
   #wakeConsumer(): void {
     this.#hook?.("saw the consumer asleep");
+    this.#words[Header.RUNG_AT] = doorbellTime(this.#host.now()); // seen by whoever sees the exchange
     if (Atomics.exchange(this.#words, Header.ASLEEP, 0) === 0) return; // another lane's producer does it
     this.#hook?.("claimed the consumer");
     this.#host.ring();

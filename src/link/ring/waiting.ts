@@ -1,7 +1,8 @@
 /**
  * Waiting for another processor: by looking again and again for a while, and then asleep.
  *
- * A wake-up takes the kernel between 5 and 100 µs, a look takes nanoseconds; but to look is of use only while the other side runs, on
+ * A wake-up takes the kernel between 5 and 100 µs, more where processors are emulated; a look takes nanoseconds. How long to look before
+ * going to sleep is a matter of what that saves: {@linkcode Spinner.noteWakeUp}. But to look is of use only while the other side runs, on
  * another processor. So the time spent on it follows what it brought: it is halved each time that it brought nothing, and is whole again
  * as soon as it brought something. Who does not look at all finds nothing, so there is a second way back: a sleep that was short is a sign
  * that looking would have been better, and it is tried. Where both sides share one processor sleeps are short as well, and each try is in vain: each
@@ -13,7 +14,7 @@ import { monotonicNow } from "../../ffi/clock.ts";
 
 /** How a {@linkcode Spinner} waits. */
 export interface SpinOptions {
-  /** The longest time, in nanoseconds; 0 for none at all. @default {50_000} */
+  /** The longest time, in nanoseconds, while nothing is known of wake-ups; 0 for none at all, ever. @default {50_000} */
   readonly longest?: number;
   /** Nanoseconds. @default {monotonicNow} */
   readonly clock?: () => number;
@@ -24,6 +25,15 @@ export interface SpinOptions {
 }
 
 const LONGEST = 50_000;
+
+/** To look is worth so many times what a wake-up takes, but never longer than this, in nanoseconds. */
+const [WORTH, LIMIT] = [4, 1e6];
+
+/** A wake-up that is said to have taken longer, in nanoseconds, was none: all was frozen, or it is a lie. */
+const LONGEST_WAKE_UP = 10e6;
+
+/** Of so many wake-ups the time is averaged, older ones counting less and less. */
+const AVERAGED = 16;
 
 /** Less than this is not worth a look at the clock. */
 const SHORTEST = 1_000;
@@ -39,7 +49,11 @@ const LOOKS = 8;
 
 /** Looks at something for a time that adapts itself. One for each thing that is waited for. */
 export class Spinner {
-  readonly #longest: number;
+  readonly #shortest: number;
+  #longest: number;
+  /** What a wake-up takes, and the sleep below which looking would have been better. */
+  #wakeUp: number | undefined;
+  #shortSleep = SHORT_SLEEP;
   readonly #clock: () => number;
   readonly #onVain: (() => void) | undefined;
   #budget: number;
@@ -51,7 +65,7 @@ export class Spinner {
   #sleepsToTry = 1;
 
   constructor({ longest = LONGEST, clock = monotonicNow, onVain }: SpinOptions = {}) {
-    this.#longest = longest;
+    this.#shortest = this.#longest = longest;
     this.#clock = clock;
     this.#onVain = onVain;
     this.#budget = longest;
@@ -82,11 +96,20 @@ export class Spinner {
 
   /** To be called after a sleep that followed a spin in vain, when what was waited for is there. */
   woken(): void {
-    if (this.#longest < SHORTEST || this.#clock() - this.#since >= SHORT_SLEEP) return;
+    if (this.#longest < SHORTEST || this.#clock() - this.#since >= this.#shortSleep) return;
     if (++this.#sleeps < this.#sleepsToTry) return;
     this.#sleeps = 0;
     this.#trying = true;
     this.#budget = this.#longest;
+  }
+
+  /** To be called for each sleep, with what the wake-up took in nanoseconds if it is known: looking is worth several times that. */
+  noteWakeUp(time: number | undefined): void {
+    if (time === undefined || time < 0 || time > LONGEST_WAKE_UP || this.#shortest < SHORTEST) return;
+    const average = this.#wakeUp ?? time;
+    this.#wakeUp = average + (time - average) / AVERAGED;
+    this.#longest = Math.min(Math.max(this.#shortest, WORTH * this.#wakeUp), LIMIT);
+    this.#shortSleep = Math.max(SHORT_SLEEP, this.#longest + this.#wakeUp);
   }
 
   #hit(): true {

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
 import { LinkError } from "../../../src/link/link_error.ts";
-import { Header, Lane, laneAt, markClosed, RequestKind, Slot } from "../../../src/link/ring/layout.ts";
+import { doorbellTime, Header, Lane, laneAt, markClosed, RequestKind, Slot } from "../../../src/link/ring/layout.ts";
 import { RingConsumer } from "../../../src/link/ring/consumer.ts";
 import { RingProducer } from "../../../src/link/ring/producer.ts";
 import { StallWatch } from "../../../src/link/ring/stall_watch.ts";
@@ -103,6 +103,21 @@ Deno.test("a consumer that is awake is not rung for; one that sleeps is, once", 
   consumer.awake();
   producer.store(BAR, 0, 4, 4);
   assertEquals(host.rings, 1);
+});
+
+Deno.test("a consumer learns when it was rung for, if it was", () => {
+  const { producers: [producer], consumer, host } = plainPair();
+  assert(consumer.announceSleep());
+  assertEquals(consumer.awake(), undefined);
+  for (const time of [5_000_000, 2 ** 32 * 1000 + 7_000_000]) { // nanoseconds; the ring has microseconds, which wrap around
+    assert(consumer.announceSleep());
+    host.time = time;
+    producer.store(BAR, 0, 4, 1);
+    const rungAt = consumer.awake();
+    assert(rungAt !== undefined && rungAt > time / 1000 % 2 ** 32 && rungAt <= doorbellTime(host.time), `${rungAt}`);
+    consumer.serve(10);
+  }
+  assertEquals(doorbellTime(2 ** 31 * 1000 + 999), -(2 ** 31));
 });
 
 Deno.test("a consumer does not fall asleep over a request", () => {

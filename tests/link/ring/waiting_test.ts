@@ -101,12 +101,48 @@ Deno.test("it stops when something else is due, and learns nothing from that", (
 
 Deno.test("without a budget nobody looks", () => {
   const timed = new Timed(0);
+  timed.spinner.noteWakeUp(100_000);
   let looks = 0;
   for (let i = 0; i < 5000; i++) {
     timed.spend(() => ++looks > 0);
     timed.sleep(5_000);
   }
   assertEquals(looks, 0);
+});
+
+Deno.test("it is looked for several times as long as a wake-up takes, within limits", () => {
+  for (const [wakeUp, longest] of [[1_000, 50_000], [75_000, 300_000], [150_000, 600_000], [9e6, 1e6]]) {
+    const timed = new Timed(50_000);
+    timed.spinner.noteWakeUp(wakeUp);
+    timed.spinner.spin(() => timed.time > 5_000); // a hit, which makes the budget whole
+    const spent = timed.spend();
+    assert(spent >= longest && spent < longest + 2_000, `${wakeUp}: ${spent}`);
+  }
+});
+
+Deno.test("one slow wake-up among many changes little", () => {
+  const timed = new Timed(50_000);
+  for (let i = 0; i < 100; i++) timed.spinner.noteWakeUp(75_000);
+  timed.spinner.noteWakeUp(1e6);
+  timed.spinner.spin(() => timed.time > 5_000);
+  assert(timed.spend() < 600_000);
+});
+
+Deno.test("what cannot be the time of a wake-up counts for nothing", () => {
+  const timed = new Timed(50_000);
+  for (const time of [-1, -4e12, 10e6 + 1, 2e12, undefined]) timed.spinner.noteWakeUp(time);
+  timed.spinner.spin(() => timed.time > 5_000);
+  assert(timed.spend() < 52_000);
+});
+
+Deno.test("where wake-ups are slow, sleeps count as short that are as long as it would be looked", () => {
+  const timed = new Timed(50_000);
+  timed.spinner.noteWakeUp(150_000);
+  timed.exhaust();
+  timed.sleep(800_000);
+  assert(timed.spend() <= 1_000);
+  timed.sleep(700_000);
+  assert(timed.spend() >= 600_000);
 });
 
 Deno.test("each try in vain after short sleeps is told, once", () => {
