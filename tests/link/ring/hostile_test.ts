@@ -14,7 +14,7 @@ import { randomNumbers } from "./random.ts";
 import { forge, GEOMETRY, scribble, SIZES } from "./scribbles.ts";
 
 /** Steps of each fuzzer. */
-const STEPS = runs(300_000, 10_000_000);
+const STEPS = runs(2_000_000, 10_000_000);
 
 /** Makes sure that an error is of the link, and in one line. */
 function checkRefusal(error: unknown): void {
