@@ -23,6 +23,7 @@ import {
   type LabMachine,
   labScript,
   type LabTask,
+  labTime,
   readLabFigures,
 } from "./lab_plan.ts";
 import { ContestResults } from "./machine_results.ts";
@@ -68,6 +69,9 @@ function parseOptions(args: readonly string[]): Options {
   };
 }
 
+/** Seconds for a guest to boot and to end in; it takes half a minute. */
+const BOOT_PATIENCE = 120;
+
 /** Runs a guest. @returns its figures. @throws {Error} saying what the machine or the guest complained of. */
 async function measure(
   lab: Lab,
@@ -82,6 +86,7 @@ async function measure(
     programs: [ioping],
     disk: (path) => Deno.writeFile(path, noise(DISK_SIZE)),
     steps: { "the disk is measured": labScript(seconds) },
+    timeout: BOOT_PATIENCE + labTime(seconds),
   });
   if (status !== 0) throw new Error(`${stderr.trim() || `status ${status}`} (${folder})`);
   return readLabFigures(console);

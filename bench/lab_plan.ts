@@ -91,6 +91,11 @@ export function labScript(seconds: number): string {
   }).join("\n");
 }
 
+/** Seconds that {@linkcode labScript} takes, if each request ends soon. */
+export function labTime(seconds: number): number {
+  return LAB_TASKS.reduce((sum, { warmUp }) => sum + warmUp + seconds, 0);
+}
+
 /**
  * The figures in what the guest printed. ioping's numbers are: requests, nanoseconds, requests a second, bytes a second, and times that are
  * of no interest here.
