@@ -68,10 +68,10 @@ function expected(bytes: DataView, at: number, size: AccessSize): number {
 
 const pause = new Int32Array(new SharedArrayBuffer(4));
 
-/** Nothing, some microseconds awake, or a sleep of up to a millisecond. */
+/** Nothing, some microseconds awake, or a sleep of up to two milliseconds: nobody looks for more than one. */
 function rest(random: (below: number) => number): void {
   const kind = random(8);
-  if (kind === 0) Atomics.wait(pause, 0, 0, random(100) / 100);
+  if (kind === 0) Atomics.wait(pause, 0, 0, random(200) / 100);
   if (kind > 4) return;
   const end = monotonicNow() + random(100_000);
   while (monotonicNow() < end);

@@ -102,13 +102,13 @@ for (
   ] as const
 ) {
   Deno.test(`no wake-up of a device process is lost, and each load sees every store before it: ${what}`, async () => {
-    const [rings] = await runGuests([{ ...work, rounds: runs(5000, 200_000) }]);
-    assert(rings > 100, `the process was asleep ${rings} times only`);
+    const [rings] = await runGuests([{ ...work, rounds: runs(5000, 100_000) }]);
+    assert(rings > 30, `the process was asleep ${rings} times only`);
   });
 }
 
 Deno.test("a device process sleeps for all of its rings together", async () => {
-  const work = { vcpus: 1, spin: 0, rounds: runs(3000, 100_000) };
+  const work = { vcpus: 1, spin: 0, rounds: runs(3000, 50_000) };
   const rings = await runGuests([{ ...work, seed: 4 }, { ...work, seed: 5 }]);
   assert(rings.every((count) => count > 30), `${rings}`);
 });
