@@ -1,6 +1,7 @@
 ; Text on the first serial port, in 32-bit protected mode.
 ;
-; The port is a 16550 (National Semiconductor PC16550D data sheet, section 8.0). All routines keep every register.
+; The port is a 16550 (National Semiconductor PC16550D data sheet, section 8.0). All routines keep every register, but for
+; the one that a character is read into.
 
 COM1            equ 0x3f8
 COM1_DATA       equ COM1 + 0            ; divisor latch, low byte, while DLAB is set
@@ -14,6 +15,7 @@ LCR_8N1         equ 0x03
 LCR_DLAB        equ 0x80
 FCR_ENABLE      equ 0x07                ; FIFOs on, and both emptied
 MCR_DTR_RTS     equ 0x03
+LSR_DATA_READY  equ 0x01                ; a byte has come
 LSR_THRE        equ 0x20                ; the transmitter takes another byte
 
 ; Prints a string that stands in the code. Backquotes give escapes: say `line\n`
@@ -49,6 +51,19 @@ serial_init:
         out     dx, al
         pop     edx
         pop     eax
+        ret
+
+; Waits for a character, and takes it into AL.
+read_char:
+        push    edx
+        mov     dx, COM1_LSR
+.wait:
+        in      al, dx
+        test    al, LSR_DATA_READY
+        jz      .wait
+        mov     dx, COM1_DATA
+        in      al, dx
+        pop     edx
         ret
 
 ; Prints the character in AL; a line feed gets its carriage return.

@@ -20,8 +20,6 @@ NO_DEVICE       equ 0xff                ; what a device that has gone reads as
 STATUS_GOOD     equ 0x00
 MAX_ATTEMPTS    equ 8
 
-LSR_DATA_READY  equ 0x01
-
 SECTOR_SIZE     equ 512
 MAX_COUNT       equ 128                 ; sectors of one write
 STACK_SIZE      equ 0x1000

@@ -7,7 +7,6 @@ org 0x100000
 %include "pci.asm"
 %include "power.asm"
 
-LSR_DATA_READY  equ 0x01
 EOT             equ 4
 STACK_SIZE      equ 0x1000
 
@@ -18,19 +17,14 @@ entry:
         say     `ready\n`
         xor     esi, esi
         xor     edi, edi
-.wait:
-        mov     dx, COM1_LSR
-        in      al, dx
-        test    al, LSR_DATA_READY
-        jz      .wait
-        mov     dx, COM1_DATA
-        in      al, dx
+.next:
+        call    read_char
         cmp     al, EOT
         je      .end
         inc     esi
         movzx   eax, al
         add     edi, eax
-        jmp     .wait
+        jmp     .next
 .end:
         mov     eax, esi
         call    print_decimal

@@ -10,7 +10,6 @@ org 0x100000
 %include "power.asm"
 
 LSR             equ 5
-LSR_DATA_READY  equ 0x01
 LSR_BREAK       equ 0x10
 NOTHING         equ 0xff                ; no port there
 EOT             equ 4

@@ -5,7 +5,6 @@ org 0x100000
 
 %include "serial.asm"
 
-LSR_DATA_READY  equ 0x01
 STACK_SIZE      equ 0x1000
 
 entry:
@@ -13,11 +12,7 @@ entry:
         cld
         call    serial_init
         say     `waiting\n`
-        mov     dx, COM1_LSR
-.wait:
-        in      al, dx
-        test    al, LSR_DATA_READY
-        jz      .wait
+        call    read_char
         say     `ready\n`
         cli
 .halt:

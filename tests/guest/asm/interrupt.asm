@@ -24,7 +24,6 @@ IOAPIC_INPUT    equ 21
 DEVICE_VECTOR   equ 0x42
 LPC_PIRQE_ROUT  equ 0x68
 SOME_TIME       equ 2000000             ; ticks of the local APIC's timer, 16 ns each
-LSR_DATA_READY  equ 0x01
 BOOTS           equ 0x30000
 STACK_SIZE      equ 0x1000
 
@@ -73,11 +72,7 @@ entry:
         test    eax, eax
         jnz     .acknowledge
         say     `waiting\n`
-        mov     dx, COM1_LSR
-.wait:
-        in      al, dx
-        test    al, LSR_DATA_READY
-        jz      .wait
+        call    read_char
 .acknowledge:
         mov     byte [edi + ISTAT0], 0
         mov     al, [edi + DSTAT]

@@ -9,7 +9,6 @@ org 0x100000
 %include "power.asm"
 %include "lsi53c895a.asm"
 
-LSR_DATA_READY  equ 0x01
 DEBUG_CONSOLE   equ 0xe9
 STACK_SIZE      equ 0x1000
 
@@ -29,11 +28,7 @@ entry:
         mov     ecx, COMMAND_MEMORY
         call    config_write
         say     `waiting\n`
-        mov     dx, COM1_LSR
-.wait:
-        in      al, dx
-        test    al, LSR_DATA_READY
-        jz      .wait
+        call    read_char
         mov     dword [edi + SCRATCHA], 0x12345678
         say     `stored\n`
         mov     al, '.'
