@@ -35,20 +35,8 @@ entry:
         mov     esp, memory_end
         cld
         call    serial_init
-        mov     eax, LSI53C895A_ID
-        call    find_function
-        jnc     .found
-        fail    `there is no LSI 53C895A on PCI bus 0`
-.found:
-        mov     ebx, PCI_BAR0 + 4       ; the registers, in memory space
-        call    place_bar
-        mov     edi, eax
-        mov     ebx, PCI_BAR0 + 8       ; SCRIPTS RAM
-        call    place_bar
-        mov     [scripts_ram], eax
-        mov     eax, PCI_COMMAND
-        mov     ecx, COMMAND_MEMORY
-        call    config_write
+        call    enable_controller
+        mov     [scripts_ram], esi
         call    check
         warm_up load
         warm_up load_effect

@@ -28,7 +28,8 @@ entry:
         mov     esp, memory_end
         cld
         call    serial_init
-        call    find_controller
+        call    enable_controller
+        mov     [registers], edi
         call    lsi_init
         call    await_disk
         say     `ready\n`
@@ -51,24 +52,6 @@ entry:
         test    al, LSR_DATA_READY
         jz      .write
         jmp     power_off
-
-; Gives the controller's base address registers their addresses, and leaves that of its registers in [registers].
-find_controller:
-        mov     eax, LSI53C895A_ID
-        call    find_function
-        jc      .absent
-        mov     ebx, PCI_BAR0           ; I/O space
-        call    place_bar
-        mov     ebx, PCI_BAR0 + 4       ; the operating registers
-        call    place_bar
-        mov     [registers], eax
-        mov     ebx, PCI_BAR0 + 8       ; SCRIPTS RAM
-        call    place_bar
-        mov     eax, PCI_COMMAND
-        mov     ecx, COMMAND_MEMORY | COMMAND_MASTER
-        jmp     config_write
-.absent:
-        fail    `no lsi53c895a`
 
 lsi_init:
         mov     ebx, [registers]

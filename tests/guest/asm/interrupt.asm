@@ -11,11 +11,8 @@ org 0x100000
 %include "pci.asm"
 %include "power.asm"
 %include "cpu.asm"
+%include "lsi53c895a.asm"
 
-LSI53C895A_ID   equ 0x00121000
-DSTAT           equ 0x0c
-ISTAT0          equ 0x14
-DIEN            equ 0x39
 ABRT            equ 0x80                ; in ISTAT0
 ABRT_INTERRUPT  equ 0x10                ; in DSTAT and DIEN
 
@@ -33,16 +30,8 @@ entry:
         call    serial_init
         call    cpu_init
         call    apic_init
-        mov     eax, LSI53C895A_ID
-        call    find_function
-        mov     ebx, PCI_BAR0
-        call    place_bar
-        mov     ebx, PCI_BAR0 + 4
-        call    place_bar
-        mov     [registers], eax
-        mov     eax, PCI_COMMAND
-        mov     ecx, COMMAND_MEMORY | COMMAND_MASTER
-        call    config_write
+        call    enable_controller
+        mov     [registers], edi
         mov     [function], ebp
         mov     ebp, LPC_BRIDGE
         mov     eax, LPC_PIRQE_ROUT

@@ -16,17 +16,7 @@ entry:
         mov     esp, memory_end
         cld
         call    serial_init
-        mov     eax, LSI53C895A_ID
-        call    find_function
-        jnc     .found
-        fail    `there is no LSI 53C895A on PCI bus 0`
-.found:
-        mov     ebx, PCI_BAR0 + 4
-        call    place_bar
-        mov     edi, eax
-        mov     eax, PCI_COMMAND
-        mov     ecx, COMMAND_MEMORY
-        call    config_write
+        call    enable_controller
         say     `waiting\n`
         call    read_char
         mov     dword [edi + SCRATCHA], 0x12345678
