@@ -4,28 +4,12 @@ import { PciCommand, PciConfig } from "../../src/device/config_space.ts";
 import { createEventFd, drainEventFd, pollFd, Ready } from "../../src/ffi/event.ts";
 import { closeFd } from "../../src/ffi/file.ts";
 import { createMemoryFile, mapFile } from "../../src/ffi/memory.ts";
-import { openDescriptors } from "../support/leaks.ts";
 import { bytesOf } from "../support/remote_harness.ts";
-import { defaultArguments, RemoteProcess } from "../support/remote_process.ts";
+import { defaultArguments, RemoteProcess, withImage } from "../support/remote_process.ts";
 
 const IO_BASE = 0xc000;
 const MEMORY_BASE = 0xfebf0000;
 const RAM_SIZE = 0x10000;
-
-/** An image of 1 MiB; nothing may stay open after `body`. */
-function withImage(body: (image: string) => void): () => void {
-  return () => {
-    const image = Deno.makeTempFileSync({ prefix: "splitvm-remote-" });
-    try {
-      Deno.truncateSync(image, 0x100000);
-      const before = openDescriptors();
-      body(image);
-      assertEquals(openDescriptors(), before);
-    } finally {
-      Deno.removeSync(image);
-    }
-  };
-}
 
 /** A process that has to end by itself, without a word, once its proxy has gone away. */
 function withProcess(body: (remote: RemoteProcess) => void): () => void {

@@ -11,8 +11,7 @@ import { mapShadow, ringMemory } from "../../src/link/ring/memory.ts";
 import { RingProducer } from "../../src/link/ring/producer.ts";
 import { producerHost } from "../../src/link/ring/producer_host.ts";
 import { ShadowReader } from "../../src/link/ring/shadow.ts";
-import { openDescriptors } from "../support/leaks.ts";
-import { defaultArguments, RemoteProcess } from "../support/remote_process.ts";
+import { defaultArguments, RemoteProcess, withImage } from "../support/remote_process.ts";
 import { OFFER, ProxyRing } from "../support/ring_proxy.ts";
 
 const GEOMETRY = { lanes: 2, slots: 64 };
@@ -31,20 +30,6 @@ interface Fixture {
   readonly producer: RingProducer;
   /** The shadow, which the producer does not look into. */
   readonly reader: ShadowReader;
-}
-
-function withImage(body: (image: string) => void): () => void {
-  return () => {
-    const image = Deno.makeTempFileSync({ prefix: "splitvm-ring-" });
-    try {
-      Deno.truncateSync(image, 0x100000);
-      const before = openDescriptors();
-      body(image);
-      assertEquals(openDescriptors(), before);
-    } finally {
-      Deno.removeSync(image);
-    }
-  };
 }
 
 /** A process that has to end in the given way once its proxy has gone away. */

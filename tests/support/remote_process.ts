@@ -11,6 +11,7 @@ import { createSocketPair, MessageSocket } from "../../src/ffi/socket.ts";
 import { Channel } from "../../src/link/channel.ts";
 import type { Message } from "../../src/link/message.ts";
 import { readAll } from "./child.ts";
+import { openDescriptors } from "./leaks.ts";
 
 /** After this long without a sign of life the process counts as hung; no test waits for it to pass. */
 const PATIENCE = 30_000;
@@ -95,6 +96,21 @@ export class RemoteProcess {
 /** Where this Deno keeps the modules that are cached already. */
 function denoDirectory(): string {
   return Deno.env.get("DENO_DIR") ?? `${Deno.env.get("HOME")}/.cache/deno`;
+}
+
+/** A test body that gets the path of an image of 1 MiB, and may leave no descriptor open. */
+export function withImage(body: (image: string) => void): () => void {
+  return () => {
+    const image = Deno.makeTempFileSync({ prefix: "splitvm-remote-" });
+    try {
+      Deno.truncateSync(image, 0x100000);
+      const before = openDescriptors();
+      body(image);
+      assertEquals(openDescriptors(), before);
+    } finally {
+      Deno.removeSync(image);
+    }
+  };
 }
 
 /** The command line of a process that serves one disk. */
