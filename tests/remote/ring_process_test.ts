@@ -1,6 +1,5 @@
 /** A ring between this process and a device process that was started from its command line. */
 import { assert, assertEquals } from "@std/assert";
-import { PciCommand, PciConfig } from "../../src/device/config_space.ts";
 import { ringDoorbell } from "../../src/ffi/doorbell.ts";
 import { createEventFd, pollFd, Ready } from "../../src/ffi/event.ts";
 import { closeFd } from "../../src/ffi/file.ts";
@@ -12,7 +11,7 @@ import { RingProducer } from "../../src/link/ring/producer.ts";
 import { producerHost } from "../../src/link/ring/producer_host.ts";
 import { ShadowReader } from "../../src/link/ring/shadow.ts";
 import { defaultArguments, RemoteProcess, withImage } from "../support/remote_process.ts";
-import { OFFER, ProxyRing } from "../support/ring_proxy.ts";
+import { enableBars, OFFER, ProxyRing } from "../support/ring_proxy.ts";
 
 const GEOMETRY = { lanes: 2, slots: 64 };
 const DEADLINE = 30e9;
@@ -64,17 +63,10 @@ function withRing(body: (fixture: Fixture) => void, code = 0, errors = ""): () =
   });
 }
 
-function enable(producer: RingProducer): void {
-  producer.store(Space.CONFIG, PciConfig.BAR0, 4, 0xc000);
-  producer.store(Space.CONFIG, PciConfig.BAR0 + 4, 4, 0xfebf0000);
-  producer.store(Space.CONFIG, PciConfig.COMMAND, 2, PciCommand.IO | PciCommand.MEMORY | PciCommand.MASTER);
-  producer.fence();
-}
-
 Deno.test(
   "a device process serves a ring, asleep and awake, and its registers show in its shadow",
   withRing(({ producer, reader }) => {
-    enable(producer);
+    enableBars(producer);
     const pause = new Int32Array(new SharedArrayBuffer(4));
     for (let i = 1; i <= 300; i++) {
       producer.store(MEMORY_BAR, SCRATCHA, 4, i);
@@ -97,7 +89,7 @@ Deno.test(
     remote.tell((m) => m.setSyncSysmem([{ gpa: 0, size: RAM_SIZE, offset: 0 }]), [file]);
     remote.tell((m) => m.setIrqFd(), [irq, resample]);
     remote.call((m) => m.setConfigRead(0, 4));
-    enable(producer);
+    enableBars(producer);
 
     // 53C895A manual, chapter 5: memory move of 16 bytes from 0x2000 to 0x3000, then INT with 0x55 in DSPS.
     new Uint32Array(mapping.bytes.buffer, 0x1000, 5).set([0xc0000010, 0x2000, 0x3000, 0x98080000, 0x55]);

@@ -9,14 +9,13 @@ import { createSocketPair } from "../../src/ffi/socket.ts";
 import { Offer } from "../../src/link/message.ts";
 import { Header, Lane, laneAt, Slot, Space } from "../../src/link/ring/layout.ts";
 import { createRingMemory, ringMemory } from "../../src/link/ring/memory.ts";
-import type { RingProducer } from "../../src/link/ring/producer.ts";
 import { RemoteMachine } from "../../src/remote/remote_machine.ts";
 import { forge, GEOMETRY, scribble } from "../link/ring/scribbles.ts";
 import { randomNumbers } from "../link/ring/random.ts";
 import { leakingNothing } from "../support/leaks.ts";
 import { readProc } from "../support/process_tree.ts";
 import { latestTestDevice } from "../support/remote_harness.ts";
-import { OFFER, RingProxy } from "../support/ring_proxy.ts";
+import { enableBars, OFFER, RingProxy } from "../support/ring_proxy.ts";
 import { runs } from "../support/runs.ts";
 import { SHADOWED, TestBar, type TestDevice, TestDeviceId, TestRegister } from "../support/test_device.ts";
 
@@ -51,14 +50,6 @@ function withProxy(body: (fixture: Fixture) => void, accelerated = true): () => 
     }
     assertEquals(mappings(), before);
   });
-}
-
-/** Gives the BARs addresses and enables them, as firmware does. */
-function enable(producer: RingProducer): void {
-  producer.store(Space.CONFIG, PciConfig.BAR0, 4, 0xc000);
-  producer.store(Space.CONFIG, PciConfig.BAR0 + 4, 4, 0xfebf0000);
-  producer.store(Space.CONFIG, PciConfig.COMMAND, 2, PciCommand.IO | PciCommand.MEMORY | PciCommand.MASTER);
-  producer.fence();
 }
 
 Deno.test(
@@ -99,7 +90,7 @@ Deno.test(
       { space: MEMORY, offset: 0, length: SHADOWED, at: 0x100 },
     ]);
     assertEquals(reader.read(reader.find(Space.CONFIG, 0, 2), 2), TestDeviceId.VENDOR);
-    enable(producer);
+    enableBars(producer);
     producer.store(MEMORY, 4, 4, 0x89abcdef);
     producer.fence();
     assertEquals(reader.read(reader.find(MEMORY, 4, 4), 4), 0x89abcdef);
@@ -111,7 +102,7 @@ Deno.test(
   "loads and stores of every width reach the device in both spaces, in order",
   withProxy(({ proxy, device }) => {
     const { producers: [producer] } = proxy.setUp();
-    enable(producer);
+    enableBars(producer);
     for (const bar of [IO, MEMORY]) {
       for (const [size, value] of [[1, 0xa1], [2, 0xa1b2], [4, 0xa1b2c3d4]] as const) {
         device.seen.length = 0;
@@ -127,7 +118,7 @@ Deno.test(
   "posted stores of all lanes arrive in the order in which they were made, whether the process is awake or asleep",
   withProxy(({ proxy, device }) => {
     const { producers } = proxy.setUp({ lanes: 3, slots: 8 });
-    enable(producers[0]);
+    enableBars(producers[0]);
     const order = Array.from({ length: 1000 }, (_, i) => (i * 7 + (i >> 3)) % 3);
     order.forEach((lane, i) => producers[lane].store(MEMORY, 0x80 + 4 * lane, 4, i));
     producers[1].fence();
@@ -142,7 +133,7 @@ Deno.test(
     producer.store(MEMORY, 0x80, 4, 1);
     assertEquals(producer.load(MEMORY, 0x80, 4), 0xffffffff);
     assertEquals(device.seen, []);
-    enable(producer);
+    enableBars(producer);
     assertEquals(producer.load(MEMORY, 0x80, 4), 0);
     producer.store(Space.CONFIG, PciConfig.COMMAND, 2, PciCommand.IO);
     assertEquals([producer.load(MEMORY, 0x80, 2), producer.load(IO, 0, 1)], [0xffff, 0]);
@@ -170,7 +161,7 @@ Deno.test(
   "reset resets the device after the stores before it, and takes its BARs off the bus",
   withProxy(({ proxy, device }) => {
     const { producers: [producer] } = proxy.setUp();
-    enable(producer);
+    enableBars(producer);
     producer.store(MEMORY, TestRegister.PIN, 4, 1);
     producer.reset();
     assertEquals([device.seen.length, device.resets], [1, 1]);
@@ -183,7 +174,7 @@ Deno.test(
   "plain messages stay legal beside a ring, and see what came over it",
   withProxy(({ proxy }) => {
     const { producers: [producer] } = proxy.setUp();
-    enable(producer);
+    enableBars(producer);
     producer.store(MEMORY, 0x80, 4, 0x5eed);
     producer.fence();
     assertEquals(proxy.call((m) => m.setBarRead(0xfebf0080, 4, true)), [0x5eed, 0]);
@@ -198,7 +189,7 @@ Deno.test(
   "RAM and interrupts that were announced over the socket are there for the ring after a plain round trip",
   withProxy(({ proxy }) => {
     const { producers: [producer] } = proxy.setUp();
-    enable(producer);
+    enableBars(producer);
     const roundTrip = () => void proxy.call((m) => m.setConfigRead(0, 4));
     const [irq, resample] = [createEventFd(), createEventFd()];
     for (let round = 1; round <= 3; round++) {
@@ -228,7 +219,7 @@ Deno.test(
   "timers go on while a ring is never empty",
   withProxy(({ machine, proxy }) => {
     const { producers: [producer] } = proxy.setUp({ lanes: 1, slots: 64 });
-    enable(producer);
+    enableBars(producer);
     producer.store(MEMORY, TestRegister.TICKS, 4, 500);
     for (let turn = 0; turn < 500; turn++) {
       for (let i = 0; i < 8; i++) producer.store(MEMORY, 0x80, 4, i);
@@ -244,7 +235,7 @@ Deno.test(
     const other = new RingProxy(machine, "robj1");
     const otherDevice = latestTestDevice();
     const [{ producers: [first] }, { producers: [second], ring }] = [proxy.setUp(), other.setUp()];
-    for (const producer of [first, second]) enable(producer);
+    for (const producer of [first, second]) enableBars(producer);
     for (let i = 0; i < 100; i++) {
       first.store(MEMORY, 0x80, 4, i);
       second.store(MEMORY, 0x80, 4, 1000 + i);
@@ -268,7 +259,7 @@ Deno.test(
   "a ring whose proxy goes away ends without a word, requests that are left included",
   withProxy(({ machine, proxy, device, log }) => {
     const { producers: [producer] } = proxy.setUp();
-    enable(producer);
+    enableBars(producer);
     producer.store(MEMORY, 0x80, 4, 1);
     proxy.close();
     while (machine.size > 0) machine.turn();
@@ -280,7 +271,7 @@ Deno.test(
   "the end of the doorbell alone ends nothing",
   withProxy(({ machine, proxy, device }) => {
     const { ring, producers: [producer] } = proxy.setUp();
-    enable(producer);
+    enableBars(producer);
     ring.hangUp();
     proxy.settle();
     assertEquals(machine.size, 1);

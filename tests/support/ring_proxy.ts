@@ -4,13 +4,14 @@
  * @module
  */
 import { assertEquals } from "@std/assert";
+import { PciCommand, PciConfig } from "../../src/device/config_space.ts";
 import { createDoorbell } from "../../src/ffi/doorbell.ts";
 import { closeFd } from "../../src/ffi/file.ts";
 import type { Mapping } from "../../src/ffi/memory.ts";
 import { closeAll, createSocketPair } from "../../src/ffi/socket.ts";
 import { Channel } from "../../src/link/channel.ts";
 import { Command, type Message, Offer } from "../../src/link/message.ts";
-import type { RingGeometry } from "../../src/link/ring/layout.ts";
+import { type RingGeometry, Space } from "../../src/link/ring/layout.ts";
 import { createRingMemory, mapShadow, ringMemory, type SharedMemory } from "../../src/link/ring/memory.ts";
 import { RingProducer, type RingProducerOptions } from "../../src/link/ring/producer.ts";
 import { producerHost } from "../../src/link/ring/producer_host.ts";
@@ -18,6 +19,14 @@ import { type ShadowLayout, ShadowReader } from "../../src/link/ring/shadow.ts";
 import type { RemoteMachine } from "../../src/remote/remote_machine.ts";
 
 export const OFFER = Offer.MARK | Offer.RING;
+
+/** Gives the first two BARs, in I/O and in memory space, addresses, and enables them and bus mastering, as firmware does. */
+export function enableBars(producer: RingProducer): void {
+  producer.store(Space.CONFIG, PciConfig.BAR0, 4, 0xc000);
+  producer.store(Space.CONFIG, PciConfig.BAR0 + 4, 4, 0xfebf0000);
+  producer.store(Space.CONFIG, PciConfig.COMMAND, 2, PciCommand.IO | PciCommand.MEMORY | PciCommand.MASTER);
+  producer.fence();
+}
 
 /** The ringing end of a doorbell, and memory that both sides have mapped. */
 export class ProxyRing {
