@@ -5,7 +5,6 @@
  *
  * @module
  */
-import { parseArgs } from "@std/cli/parse-args";
 import { errorChain } from "../src/error_chain.ts";
 import { DISK_MODULES, runGuest } from "../tests/lab/guest.ts";
 import { noise } from "../tests/lab/disk_steps.ts";
@@ -27,7 +26,7 @@ import {
   readLabFigures,
 } from "./lab_plan.ts";
 import { ContestResults } from "./machine_results.ts";
-import { positive } from "./options.ts";
+import { parseCommandLine, positive } from "./options.ts";
 import { progress, writeDocument, writePicture } from "./output.ts";
 import { wrap } from "./report.ts";
 
@@ -48,18 +47,10 @@ interface Options {
 }
 
 function parseOptions(args: readonly string[]): Options {
-  const given = parseArgs([...args], {
-    string: ["filter", "runs", "seconds"],
-    boolean: ["json", "write-docs", "help"],
-    default: { filter: "", runs: "3", seconds: "4" },
-    unknown(argument: string) {
-      throw new Error(`unknown argument ${argument}\n\n${USAGE}`);
-    },
+  const given = parseCommandLine(args, USAGE, {
+    defaults: { filter: "", runs: "3", seconds: "4" },
+    flags: ["json", "write-docs"],
   });
-  if (given.help) {
-    console.log(USAGE);
-    Deno.exit(0);
-  }
   return {
     filter: new RegExp(given.filter, "i"),
     runs: positive("runs", given.runs, true),

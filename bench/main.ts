@@ -4,14 +4,13 @@
  *
  * @module
  */
-import { parseArgs } from "@std/cli/parse-args";
 import { errorChain } from "../src/error_chain.ts";
 import { EXECUTABLE } from "../tests/support/machines.ts";
 import { built, KVM, program, QEMU, type Requirement } from "../tests/support/requirements.ts";
 import { describeDisk, runDisk } from "./disk_bench.ts";
 import { describeHost } from "./host.ts";
 import { LINK_PARTS, type LinkPart } from "./link_bench.ts";
-import { positive } from "./options.ts";
+import { parseCommandLine, positive } from "./options.ts";
 import { progress, writeDocument, writePicture } from "./output.ts";
 import { allPlacements, type Placement } from "./placement.ts";
 import { allRows, type Row, rowLabels } from "./plan.ts";
@@ -50,18 +49,11 @@ interface Options {
 }
 
 function parseOptions(args: readonly string[]): Options {
-  const given = parseArgs([...args], {
-    string: ["filter", "runs", "seconds", "size", "cpus"],
-    boolean: ["source", "json", "write-docs", "help"],
-    default: { filter: "", seconds: "1", size: "256" },
-    unknown(argument: string) {
-      throw new Error(`unknown argument ${argument}\n\n${USAGE}`);
-    },
+  const given = parseCommandLine(args, USAGE, {
+    defaults: { filter: "", seconds: "1", size: "256" },
+    values: ["runs", "cpus"],
+    flags: ["source", "json", "write-docs"],
   });
-  if (given.help) {
-    console.log(USAGE);
-    Deno.exit(0);
-  }
   return {
     filter: new RegExp(given.filter, "i"),
     runs: positive("runs", given.runs ?? "3", true),
