@@ -12,6 +12,7 @@ import { createRingMemory, ringMemory } from "../src/link/ring/memory.ts";
 import { RingProducer } from "../src/link/ring/producer.ts";
 import { producerHost } from "../src/link/ring/producer_host.ts";
 import { childEnvironment } from "../tests/support/child.ts";
+import { DEVICE_DOORBELL, DEVICE_LINK, DEVICE_RING } from "../tests/support/ring_device.ts";
 import { runTool } from "../tests/support/tool.ts";
 import { allPlacements, pinSelf, type Placement } from "./placement.ts";
 import { median } from "./statistics.ts";
@@ -53,7 +54,7 @@ export function measureRing(placement: Placement, seconds: number): RingFigures 
       `${GEOMETRY.slots}`,
     ],
     env: childEnvironment(),
-    descriptors: new Map([[3, ring.fd], [4, listener], [5, far]]),
+    descriptors: new Map([[DEVICE_RING, ring.fd], [DEVICE_DOORBELL, listener], [DEVICE_LINK, far]]),
   });
   for (const fd of [ring.fd, listener, far]) closeFd(fd);
   try {

@@ -1,5 +1,5 @@
 /**
- * What a device process of these tests has and is told.
+ * What a device process of these tests is told.
  *
  * @module
  */
@@ -15,8 +15,3 @@ export interface DeviceArguments {
   readonly delay: Delay;
   readonly seed: number;
 }
-
-/** Descriptors of the device process. */
-export const DEVICE_RING = 3;
-export const DEVICE_DOORBELL = 4;
-export const DEVICE_LINK = 5;

@@ -3,13 +3,12 @@
  *
  * @module
  */
-import { answerDoorbell } from "../../../src/ffi/doorbell.ts";
-import { Epoll, Ready } from "../../../src/ffi/event.ts";
 import { RingConsumer } from "../../../src/link/ring/consumer.ts";
 import { mapRing, ringMemory } from "../../../src/link/ring/memory.ts";
 import { Spinner } from "../../../src/link/ring/waiting.ts";
+import { DEVICE_RING, serveRing } from "../../support/ring_device.ts";
 import { delayHook } from "./delays.ts";
-import { DEVICE_DOORBELL, DEVICE_LINK, DEVICE_RING, type DeviceArguments } from "./device_arguments.ts";
+import type { DeviceArguments } from "./device_arguments.ts";
 
 /** The most requests between two looks at anything else. */
 const BATCH = 16;
@@ -34,21 +33,7 @@ function main({ geometry, barSize, spin, delay, seed }: DeviceArguments): void {
       reset() {},
     },
   });
-  const spinner = new Spinner(spin);
-  const pending = () => consumer.pending;
-  const epoll = new Epoll();
-  epoll.add(DEVICE_DOORBELL, Ready.IN);
-  epoll.add(DEVICE_LINK, Ready.RDHUP);
-  for (let there = true; there;) {
-    if (consumer.serve(BATCH) > 0 || spinner.spin(pending)) continue;
-    if (!consumer.announceSleep()) continue;
-    epoll.wait(-1, (fd) => {
-      if (fd === DEVICE_DOORBELL) answerDoorbell(fd);
-      else there = false;
-    });
-    consumer.awake();
-    if (consumer.pending) spinner.woken();
-  }
+  serveRing(consumer, new Spinner(spin), BATCH);
 }
 
 main(JSON.parse(Deno.args[0]));

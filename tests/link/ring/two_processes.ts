@@ -12,7 +12,8 @@ import { createRingMemory, ringMemory, type SharedMemory } from "../../../src/li
 import { RingProducer, type RingProducerOptions } from "../../../src/link/ring/producer.ts";
 import { producerHost } from "../../../src/link/ring/producer_host.ts";
 import { childEnvironment } from "../../support/child.ts";
-import { DEVICE_DOORBELL, DEVICE_LINK, DEVICE_RING, type DeviceArguments } from "./device_arguments.ts";
+import { DEVICE_DOORBELL, DEVICE_LINK, DEVICE_RING } from "../../support/ring_device.ts";
+import type { DeviceArguments } from "./device_arguments.ts";
 
 /** A device process, and this one's end of the ring. */
 export class DeviceProcess {
