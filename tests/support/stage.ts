@@ -14,6 +14,9 @@ import { adoptOrphans, childrenOf, commandLineOf, reapOrphan, threadsOf } from "
 /** After this long without what a test waits for, something hangs; no test that passes waits for it. In milliseconds. */
 const PATIENCE = 180_000;
 
+/** How long to wait for output before looking again at what is waited for, in milliseconds: it may be something else, such as a file. */
+const LONGEST_WAIT = 100;
+
 /** The number that a descriptor given to a program has there. */
 export const GIVEN_FD = 3;
 
@@ -201,7 +204,7 @@ export class Stage {
     while (!done()) {
       const left = Math.ceil(deadline - performance.now());
       if (left <= 0) throw new Error(`Waited ${PATIENCE / 1000} s in vain for ${what}`);
-      this.#epoll.wait(left, (fd) => {
+      this.#epoll.wait(Math.min(left, LONGEST_WAIT), (fd) => {
         if (!this.#watched.get(fd)!()) this.#epoll.remove(fd);
       });
     }
