@@ -29,6 +29,11 @@ export interface VcpuMessage {
   readonly rounds: number;
   /** The longest time that the thread looks for an answer, in nanoseconds. */
   readonly spin: number;
+  /**
+   * How far its clock is ahead, in nanoseconds. The device process does not believe when somebody rang that is ahead of it, and looks for
+   * no longer than one that knows nothing.
+   */
+  readonly ahead: number;
   /** How long it rests at the end, in milliseconds; before, it stores 1 to {@linkcode RESTING}. */
   readonly rest: number;
 }
@@ -68,10 +73,10 @@ function expected(bytes: DataView, at: number, size: AccessSize): number {
 
 const pause = new Int32Array(new SharedArrayBuffer(4));
 
-/** Nothing, some microseconds awake, or a sleep of up to two milliseconds: nobody looks for more than one. */
+/** Nothing, some microseconds awake, or a sleep of up to a millisecond. */
 function rest(random: (below: number) => number): void {
   const kind = random(8);
-  if (kind === 0) Atomics.wait(pause, 0, 0, random(200) / 100);
+  if (kind === 0) Atomics.wait(pause, 0, 0, random(100) / 100);
   if (kind > 4) return;
   const end = monotonicNow() + random(100_000);
   while (monotonicNow() < end);
@@ -102,7 +107,7 @@ function run(message: VcpuMessage, producer: RingProducer): void {
 
 self.addEventListener("message", (event) => {
   const message = (event as MessageEvent<VcpuMessage>).data;
-  const { ring, shadow, geometry, lane, spin } = message;
+  const { ring, shadow, geometry, lane, spin, ahead } = message;
   const report = { failure: "", rings: 0 };
   const host = producerHost(message.doorbell, message.link);
   try {
@@ -110,7 +115,7 @@ self.addEventListener("message", (event) => {
       memory: ringMemory({ address: ring.address, bytes: bytesAt(ring.address, ring.length) }),
       geometry,
       lane,
-      host: { ...host, ring: () => (report.rings++, host.ring()) },
+      host: { ...host, ring: () => (report.rings++, host.ring()), now: () => host.now() + ahead },
       deadline: DEADLINE,
       shadow: new ShadowReader(bytesAt(shadow.address, shadow.length), shadow.ranges),
       spin: { longest: spin },
