@@ -109,13 +109,8 @@ export class Vcpu {
     const concurrent = isPort
       ? bus.concurrentAt(this.#port, this.#portSize)
       : bus.concurrentAt(this.#memoryAddress, this.#memoryLength);
-    if (concurrent !== undefined) return this.#move(isPort, concurrent);
-    this.#lock.acquire();
-    try {
-      this.#move(isPort, bus);
-    } finally {
-      this.#lock.release();
-    }
+    if (concurrent !== undefined) this.#move(isPort, concurrent);
+    else this.#lock.with(() => this.#move(isPort, bus));
   }
 
   #move(isPort: boolean, space: AddressSpace): void {
