@@ -11,7 +11,7 @@ import type { Mapping } from "../ffi/memory.ts";
 import type { EventLoop, Hook } from "../event_loop.ts";
 import { LinkError } from "../link/link_error.ts";
 import { RingConsumer } from "../link/ring/consumer.ts";
-import { doorbellTime, type RingGeometry } from "../link/ring/layout.ts";
+import { type RingGeometry, sinceDoorbell } from "../link/ring/layout.ts";
 import { mapRing, ringMemory } from "../link/ring/memory.ts";
 import type { PolledSource } from "../polled_sources.ts";
 import type { Watch } from "../watches.ts";
@@ -94,7 +94,7 @@ export class RingService implements PolledSource {
 
   awake(): number | undefined {
     const rungAt = this.#consumer.awake();
-    return rungAt === undefined ? undefined : 1000 * ((doorbellTime(monotonicNow()) - rungAt) | 0);
+    return rungAt === undefined ? undefined : sinceDoorbell(rungAt, monotonicNow());
   }
 
   /** Stops serving and gives everything back. Calling it again does nothing. */

@@ -156,7 +156,7 @@ export class RingConsumer {
   }
 
   /**
-   * Takes the announcement back.
+   * Takes the announcement back. What it returns means something once for each announcement.
    *
    * @returns when a producer rang the doorbell upon it, as {@linkcode doorbellTime} has it and as far as producers can be believed;
    * `undefined` when none did.

@@ -81,6 +81,11 @@ export function doorbellTime(now: number): number {
   return Math.floor(now / 1000) | 0;
 }
 
+/** How long ago the doorbell was rung, in nanoseconds; below zero, or far too much, when a producer says what is not so. */
+export function sinceDoorbell(rungAt: number, now: number): number {
+  return 1000 * ((doorbellTime(now) - rungAt) | 0);
+}
+
 /** The bits of a value that an access of `size` bytes moves, unsigned. */
 export function narrowed(value: number, size: AccessSize): number {
   return size === 4 ? value >>> 0 : size === 2 ? value & 0xffff : value & 0xff;

@@ -49,11 +49,11 @@ const LOOKS = 8;
 
 /** Looks at something for a time that adapts itself. One for each thing that is waited for. */
 export class Spinner {
-  readonly #shortest: number;
+  /** The longest time while nothing is known of wake-ups, and by now. */
+  readonly #atFirst: number;
   #longest: number;
-  /** What a wake-up takes, and the sleep below which looking would have been better. */
+  /** What a wake-up takes, as far as is known. */
   #wakeUp: number | undefined;
-  #shortSleep = SHORT_SLEEP;
   readonly #clock: () => number;
   readonly #onVain: (() => void) | undefined;
   #budget: number;
@@ -65,7 +65,7 @@ export class Spinner {
   #sleepsToTry = 1;
 
   constructor({ longest = LONGEST, clock = monotonicNow, onVain }: SpinOptions = {}) {
-    this.#shortest = this.#longest = longest;
+    this.#atFirst = this.#longest = longest;
     this.#clock = clock;
     this.#onVain = onVain;
     this.#budget = longest;
@@ -96,7 +96,9 @@ export class Spinner {
 
   /** To be called after a sleep that followed a spin in vain, when what was waited for is there. */
   woken(): void {
-    if (this.#longest < SHORTEST || this.#clock() - this.#since >= this.#shortSleep) return;
+    if (this.#longest < SHORTEST) return;
+    const short = Math.max(SHORT_SLEEP, this.#longest + (this.#wakeUp ?? 0));
+    if (this.#clock() - this.#since >= short) return;
     if (++this.#sleeps < this.#sleepsToTry) return;
     this.#sleeps = 0;
     this.#trying = true;
@@ -105,11 +107,10 @@ export class Spinner {
 
   /** To be called for each sleep, with what the wake-up took in nanoseconds if it is known: looking is worth several times that. */
   noteWakeUp(time: number | undefined): void {
-    if (time === undefined || time < 0 || time > LONGEST_WAKE_UP || this.#shortest < SHORTEST) return;
+    if (time === undefined || time < 0 || time > LONGEST_WAKE_UP || this.#atFirst < SHORTEST) return;
     const average = this.#wakeUp ?? time;
     this.#wakeUp = average + (time - average) / AVERAGED;
-    this.#longest = Math.min(Math.max(this.#shortest, WORTH * this.#wakeUp), LIMIT);
-    this.#shortSleep = Math.max(SHORT_SLEEP, this.#longest + this.#wakeUp);
+    this.#longest = Math.min(Math.max(this.#atFirst, WORTH * this.#wakeUp), LIMIT);
   }
 
   #hit(): true {
