@@ -24,7 +24,8 @@ export function openDescriptors(): Map<number, string> {
 /**
  * A test body that fails when `body` leaves a descriptor open, or closes one that is not its own. It may be called twice.
  *
- * The runtime closes a socket of an earlier test only once it has dropped the last operation on it, which may be during this test. So
+ * The runtime closes a socket of an earlier test only once it has dropped the last operation on it, which may be during this test, and
+ * the connection by which it fetched libraries a minute and a half after its start. So
  * a descriptor that goes away and is not replaced counts only if another does the second time.
  */
 export function leakingNothing(body: () => void): () => void {

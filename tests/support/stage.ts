@@ -5,10 +5,11 @@
  */
 import { assertEquals } from "@std/assert";
 import { Epoll, Ready } from "../../src/ffi/event.ts";
-import { closeFd, openDescriptors, readFd, writeFd } from "../../src/ffi/file.ts";
+import { closeFd, readFd, writeFd } from "../../src/ffi/file.ts";
 import { type ChildProcess, type ExitStatus, Signal, spawn } from "../../src/ffi/process.ts";
 import { createSocketPair } from "../../src/ffi/socket.ts";
 import { childEnvironment } from "./child.ts";
+import { leakingNothing } from "./leaks.ts";
 import { adoptOrphans, childrenOf, commandLineOf, reapOrphan, threadsOf } from "./process_tree.ts";
 
 /** After this long without what a test waits for, something hangs; no test that passes waits for it. In milliseconds. */
@@ -264,8 +265,8 @@ function reapOrphans(known: readonly number[], patience?: number): string[] {
  * @param patience How long such a process may outlive its program, in milliseconds.
  */
 export function onStage(body: (stage: Stage) => void, patience?: number): () => void {
-  return () => {
-    const [descriptors, threads, children] = [openDescriptors(), threadsOf("self"), childrenOf("self")];
+  return leakingNothing(() => {
+    const [threads, children] = [threadsOf("self"), childrenOf("self")];
     const stayed: string[] = [];
     adoptOrphans(true);
     try {
@@ -275,7 +276,6 @@ export function onStage(body: (stage: Stage) => void, patience?: number): () => 
       adoptOrphans(false);
     }
     assertEquals(stayed, [], "processes did not end with the program that started them");
-    assertEquals(openDescriptors(), descriptors, "descriptors are not what they were before the test");
     assertEquals(threadsOf("self").filter((thread) => !threads.includes(thread)), [], "threads were left behind");
-  };
+  });
 }
