@@ -136,9 +136,21 @@ export function findErrors(path: string): string | undefined {
   return code === CLEAN || code === LEAKS ? undefined : `qemu-img check says ${code}: ${output}${errors}`;
 }
 
-/** Whether clusters of an image are in use by its refcounts, but not by anything else; or its refcounts are not right yet. */
-export function hasLeaks({ kind, path }: CrashImage): boolean {
-  return kind.format === "qcow2" && runUnlocked("check", "-f", "qcow2", path).code !== CLEAN;
+/** More than what can be allocated behind the end of an image's file and not be written yet, in bytes. */
+const UNWRITTEN = 2 * DISK_SIZE;
+
+/**
+ * Whether clusters of an image are in use by its refcounts, but not by anything else; or its refcounts are not right yet.
+ *
+ * `qemu-img check` looks at clusters within the file. Refcounts reach it before the clusters that they are for, so that a kill may
+ * leave leaks behind its end, which would show as soon as something else makes the file longer. A longer copy shows them at once.
+ */
+export function hasLeaks({ kind, path }: CrashImage, folder: string): boolean {
+  if (kind.format !== "qcow2") return false;
+  const longer = `${folder}/longer.qcow2`;
+  Deno.copyFileSync(path, longer);
+  Deno.truncateSync(longer, Deno.statSync(longer).size + UNWRITTEN);
+  return runUnlocked("check", "-f", "qcow2", longer).code !== CLEAN;
 }
 
 /** Repairs leaks, or everything. */

@@ -161,14 +161,14 @@ class MachineImage implements Victim {
   #run({ whole, closes }: { whole: boolean; closes: boolean }, body: (machine: Machine) => void): void {
     const { sectors, nextValue } = this.#journal;
     const run: WriterRun = { firstId: nextValue, seed: Math.floor(Math.random() * 2 ** 32), sectors };
-    const leaked = hasLeaks(this.#image);
+    const leaked = hasLeaks(this.#image, this.#folder);
     let said = "";
     onStage((stage) => {
       const machine = startMachine(stage, this.#image, run, whole);
       body(machine);
       said = machine.vmm.console;
     })();
-    if (closes && !leaked) assertEquals(hasLeaks(this.#image), false, "clusters have leaked");
+    if (closes && !leaked) assertEquals(hasLeaks(this.#image, this.#folder), false, "clusters have leaked");
     examine(this.#image);
     const content = contentByQemu(this.#image, this.#folder);
     recordRun(this.#journal, run, said, content);
