@@ -156,7 +156,8 @@ export function spawn(options: SpawnOptions): ChildProcess {
       `spawn(${program})`,
       libc.posix_spawnp(pid, file, actions, attributes, argvArray, envpArray),
     );
-    return child(pid[0]);
+    // It has not been reaped, so its number still means it.
+    return childProcess(pid[0], checked(`pidfd_open(${pid[0]})`, syscalls().pidfd_open(pid[0], 0)));
   } finally {
     spare.forEach(closeFd);
     libc.posix_spawn_file_actions_destroy(actions);
@@ -165,9 +166,8 @@ export function spawn(options: SpawnOptions): ChildProcess {
   }
 }
 
-/** The child has not been reaped, so its number still means it when the pidfd is opened. */
-function child(pid: number): ChildProcess {
-  const pidfd = checked(`pidfd_open(${pid})`, syscalls().pidfd_open(pid, 0));
+/** A child of this process that nobody has reaped. @param pidfd Then belongs to the result. */
+export function childProcess(pid: number, pidfd: number): ChildProcess {
   let status: ExitStatus | undefined;
 
   function reap(flags: number): ExitStatus | undefined {

@@ -12,17 +12,27 @@
  * @module
  */
 
-/** One exported function: its name and the system call's number (asm/unistd_64.h). */
+/** One exported function that makes one system call: its name and the call's number (asm/unistd_64.h). */
 export interface SyscallStub {
   readonly name: string;
   readonly number: number;
 }
 
+/** One exported function that is more than a system call: its name and its machine code, which must not depend on where it is. */
+export interface CodeStub {
+  readonly name: string;
+  readonly code: Uint8Array;
+}
+
+/** One exported function. */
+export type Stub = SyscallStub | CodeStub;
+
 const PAGE = 4096;
 const EHDR_SIZE = 64;
 const PHDR_SIZE = 56;
 const SYM_SIZE = 24;
-const STUB_SIZE = 16;
+/** Where functions begin. A system call takes one such unit. */
+const STUB_ALIGNMENT = 16;
 
 const PT_LOAD = 1;
 const PT_DYNAMIC = 2;
@@ -43,11 +53,24 @@ const DT_SONAME = 14;
 const align = (value: number, to: number) => Math.ceil(value / to) * to;
 
 /** `mov eax, number; mov r10, rcx; syscall; ret`: the C and the kernel convention differ in the fourth argument only. */
-function stubCode(number: number): Uint8Array {
-  const code = new Uint8Array(STUB_SIZE).fill(0xcc);
-  code.set([0xb8, 0, 0, 0, 0, 0x49, 0x89, 0xca, 0x0f, 0x05, 0xc3]);
+function syscallCode(number: number): Uint8Array {
+  const code = Uint8Array.of(0xb8, 0, 0, 0, 0, 0x49, 0x89, 0xca, 0x0f, 0x05, 0xc3);
   new DataView(code.buffer).setUint32(1, number, true);
   return code;
+}
+
+/** The functions one behind the other, with traps (`int3`) between them, and the offset of each. */
+function layOutCode(stubs: readonly Stub[]): { bytes: Uint8Array; functions: { offset: number; size: number }[] } {
+  const pieces = stubs.map((stub) => "code" in stub ? stub.code : syscallCode(stub.number));
+  const functions: { offset: number; size: number }[] = [];
+  let end = 0;
+  for (const { length } of pieces) {
+    functions.push({ offset: end, size: length });
+    end += align(length, STUB_ALIGNMENT);
+  }
+  const bytes = new Uint8Array(end).fill(0xcc);
+  functions.forEach(({ offset }, i) => bytes.set(pieces[i], offset));
+  return { bytes, functions };
 }
 
 /** The string table and the offset of each name in it. */
@@ -87,7 +110,8 @@ class Writer {
  * @param stubs The functions; names must be unique.
  * @param soname The name by which `dlopen` finds the object when a process has it loaded, wherever its file is.
  */
-export function buildStubLibrary(stubs: readonly SyscallStub[], soname: string): Uint8Array<ArrayBuffer> {
+export function buildStubLibrary(stubs: readonly Stub[], soname: string): Uint8Array<ArrayBuffer> {
+  const code = layOutCode(stubs);
   const strings = stringTable([...stubs.map((stub) => stub.name), soname]);
   const symbolCount = stubs.length + 1; // entry 0 is reserved
   const programHeaders = 4;
@@ -96,8 +120,8 @@ export function buildStubLibrary(stubs: readonly SyscallStub[], soname: string):
   const hashSize = 4 * (2 + 1 + symbolCount); // nbucket, nchain, one bucket, the chain
   const symbolsAt = align(hashAt + hashSize, 8);
   const stringsAt = symbolsAt + symbolCount * SYM_SIZE;
-  const codeAt = align(stringsAt + strings.bytes.length, 16);
-  const textSize = codeAt + stubs.length * STUB_SIZE;
+  const codeAt = align(stringsAt + strings.bytes.length, STUB_ALIGNMENT);
+  const textSize = codeAt + code.bytes.length;
   const dynamicAt = align(textSize, PAGE);
   const dynamicSize = 7 * 16;
 
@@ -126,15 +150,14 @@ export function buildStubLibrary(stubs: readonly SyscallStub[], soname: string):
     elf.u32(hashAt + 12 + 4 * i, i + 1 < symbolCount ? i + 1 : 0);
   }
 
-  stubs.forEach((stub, i) => {
+  code.functions.forEach(({ offset, size }, i) => {
     const symbol = symbolsAt + (i + 1) * SYM_SIZE;
-    const address = codeAt + i * STUB_SIZE;
     elf.u32(symbol, strings.offsets[i]);
     elf.u16(symbol + 4, 0x12, 1); // STB_GLOBAL|STT_FUNC; any defined section index
-    elf.u64(symbol + 8, address, STUB_SIZE);
-    elf.bytes(address, stubCode(stub.number));
+    elf.u64(symbol + 8, codeAt + offset, size);
   });
   elf.bytes(stringsAt, strings.bytes);
+  elf.bytes(codeAt, code.bytes);
 
   elf.u64(
     dynamicAt,

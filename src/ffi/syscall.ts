@@ -11,12 +11,18 @@
  *
  * @module
  */
+import { CHILD_SCRIPT_CODE } from "./jail/child_script_code.ts";
 import { buildStubLibrary } from "./stub_library.ts";
 import { checked } from "./errno.ts";
 
 /** A system call: its number (asm/unistd_64.h) and the prototype that this entry gives it. */
 interface SyscallDefinition extends Deno.ForeignFunction {
   readonly number: number;
+}
+
+/** A function that is more than a system call. */
+interface CodeDefinition extends Deno.ForeignFunction {
+  readonly code: Uint8Array;
 }
 
 const SYSCALLS = {
@@ -38,6 +44,8 @@ const SYSCALLS = {
   ioctl_value: { number: 16, parameters: ["i32", "u32", "u32"], result: "i32" },
   // int ioctl(int fd, unsigned int request, void *argument): the argument is a structure
   ioctl_buffer: { number: 16, parameters: ["i32", "u32", "buffer"], result: "i32" },
+  // int rt_sigprocmask(int how, const sigset_t *set, sigset_t *oldset, size_t sigsetsize)
+  rt_sigprocmask: { number: 14, parameters: ["i32", "buffer", "buffer", "u32"], result: "i32" },
   // ssize_t pread64(int fd, void *buf, size_t count, off_t offset)
   pread: { number: 17, parameters: ["i32", "buffer", "u32", "i64"], result: "i32" },
   // ssize_t pwrite64(int fd, const void *buf, size_t count, off_t offset)
@@ -151,6 +159,8 @@ const SYSCALLS = {
   dup3: { number: 292, parameters: ["i32", "i32", "i32"], result: "i32" },
   // int pipe2(int pipefd[2], int flags)
   pipe2: { number: 293, parameters: ["buffer", "i32"], result: "i32" },
+  // int seccomp(unsigned int operation, unsigned int flags, void *args)
+  seccomp: { number: 317, parameters: ["u32", "u32", "buffer"], result: "i32" },
   // int memfd_create(const char *name, unsigned int flags)
   memfd_create: { number: 319, parameters: ["buffer", "u32"], result: "i32" },
   // ssize_t preadv2(int fd, const struct iovec *iov, int iovcnt, unsigned long pos_l, unsigned long pos_h, int flags)
@@ -170,7 +180,11 @@ const SYSCALLS = {
   io_uring_register: { number: 427, parameters: ["i32", "u32", "buffer", "u32"], result: "i32" },
   // int pidfd_open(pid_t pid, unsigned int flags)
   pidfd_open: { number: 434, parameters: ["i32", "u32"], result: "i32" },
-} as const satisfies Record<string, SyscallDefinition>;
+  // int landlock_create_ruleset(const struct landlock_ruleset_attr *attr, size_t size, uint32_t flags)
+  landlock_create_ruleset: { number: 444, parameters: ["buffer", "u32", "u32"], result: "i32" },
+  // int run_child_script(struct clone_args *args, size_t size, struct entry *script): see jail/child_script_code.ts
+  run_child_script: { code: CHILD_SCRIPT_CODE, parameters: ["buffer", "u32", "buffer"], result: "i32" },
+} as const satisfies Record<string, SyscallDefinition | CodeDefinition>;
 
 /** The system calls as typed functions. */
 export type Syscalls = Deno.StaticForeignLibraryInterface<typeof SYSCALLS>;
@@ -211,7 +225,7 @@ function isLoaded(): boolean {
 /** Writes the stub library into a memfd by way of libc, the only calls that are made through it, and loads that. */
 function load(): void {
   if (isLoaded()) return;
-  const stubs = Object.entries(SYSCALLS).map(([name, { number }]) => ({ name, number }));
+  const stubs = Object.entries(SYSCALLS).map(([name, definition]) => ({ name, ...definition }));
   const image = buildStubLibrary(stubs, LIBRARY);
   const libc = Deno.dlopen("libc.so.6", LIBC_BOOTSTRAP);
   try {
@@ -237,8 +251,9 @@ function open(): Syscalls {
   load();
   const calls = {};
   for (const [name, definition] of Object.entries<Deno.ForeignFunction>(SYSCALLS)) {
+    const { parameters, result, nonblocking } = definition;
     let call: unknown;
-    const get = () => call ??= Deno.dlopen(LIBRARY, { [name]: definition }).symbols[name];
+    const get = () => call ??= Deno.dlopen(LIBRARY, { [name]: { parameters, result, nonblocking } }).symbols[name];
     Object.defineProperty(calls, name, { get, enumerable: true });
   }
   return calls as Syscalls;

@@ -1,0 +1,30 @@
+/**
+ * Limits of what a process may take (getrlimit(2)).
+ *
+ * @module
+ */
+import { call, type ScriptCall } from "./child_script.ts";
+
+/** Resources (asm-generic/resource.h). */
+export const Resource = {
+  FILE_SIZE: 1,
+  CORE: 4,
+  PROCESSES: 6,
+  DESCRIPTORS: 7,
+  LOCKED_MEMORY: 8,
+  ADDRESS_SPACE: 9,
+  PENDING_SIGNALS: 11,
+  MESSAGE_QUEUES: 12,
+} as const;
+
+/** Limits by the name of their {@linkcode Resource}: bytes, or how many. */
+export type Limits = Partial<Record<keyof typeof Resource, number>>;
+
+/** Sets limits, the soft and the hard ones alike, so that they cannot be raised again without CAP_SYS_RESOURCE. */
+export function limitResources(limits: Limits): ScriptCall[] {
+  return Object.entries(limits).map(([name, limit]) => {
+    const resource = Resource[name as keyof typeof Resource];
+    const both = new Uint8Array(BigUint64Array.of(BigInt(limit), BigInt(limit)).buffer); // struct rlimit64: soft, hard
+    return call("prlimit64", [0, resource, both, 0], { of: name });
+  });
+}
