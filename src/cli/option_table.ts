@@ -273,6 +273,17 @@ export const OPTIONS = {
       },
     },
   },
+  "sandbox": {
+    section: "Machine",
+    description:
+      "leaves the process few system calls: it opens, connects to and executes nothing once it serves its devices",
+    roles: REMOTE,
+    argument: {
+      kind: "properties",
+      implied: "enable",
+      properties: { enable: withDefault(bool, true, "whether system calls are filtered") },
+    },
+  },
   "rtc": {
     section: "Machine",
     description: "clock",

@@ -61,11 +61,12 @@ export function remoteConfig(args: Arguments): RemoteConfig {
     throw new OptionError("-machine remote", "there is nothing to serve; expected -device and -object remote-object");
   }
   const exitWithParent = args["run-with"][0]?.value["exit-with-parent"] ?? false;
+  const sandbox = args.sandbox[0]?.value.enable ?? false;
   const chardevs = new ChardevPool(args.chardev, descriptors);
   const monitors = resolveMonitors(args, chardevs);
   const readline = args.monitor.find(({ value }) => value.kind !== "none") ??
     args.mon.find(({ value }) => value.mode === "readline");
   if (readline !== undefined) throw new OptionError(readline.where, "a device process has no monitor for people");
   chardevs.requireAllTaken();
-  return { name: args.name[0]?.value.guest, exitWithParent, objects, monitors };
+  return { name: args.name[0]?.value.guest, exitWithParent, sandbox, objects, monitors };
 }

@@ -25,6 +25,8 @@ export interface RemoteConfig {
   readonly name: string | undefined;
   /** `-run-with exit-with-parent=on`: the process is ended when the thread that spawned it ends. */
   readonly exitWithParent: boolean;
+  /** `-sandbox on`: the process keeps but the system calls that serving takes. */
+  readonly sandbox: boolean;
   /** At least one, in command-line order. */
   readonly objects: readonly RemoteObjectConfig[];
   /** QMP servers. */

@@ -16,6 +16,7 @@ import { openEndpoints } from "../qmp/endpoint.ts";
 import { log } from "../log.ts";
 import { isTracing, markPhase, printPhases } from "../startup_trace.ts";
 import { serveRemoteControl } from "./control.ts";
+import { lockDown } from "./lockdown.ts";
 import { RemoteMachine } from "./remote_machine.ts";
 import { openScsiBus } from "./storage.ts";
 
@@ -56,6 +57,7 @@ export async function runRemote(config: RemoteConfig): Promise<number> {
       markPhase("first messages");
       printPhases("device process", log);
     }
+    if (config.sandbox) lockDown();
     while (machine.size > 0 && !quit) machine.turn();
     server.close();
   } finally {

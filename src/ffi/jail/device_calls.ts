@@ -1,0 +1,231 @@
+/**
+ * The system calls of a device process: those that it makes while it starts, those that it goes on to make, and why.
+ *
+ * They were found by watching device processes with raw and qcow2 images, each of the I/O engines, both wires, control sockets, and every
+ * kind of end. What V8 and Deno make depends on their versions; the tests run device processes under these filters.
+ *
+ * @module
+ */
+import { Errno } from "../errno.ts";
+import type { CallName } from "./call_numbers.ts";
+import type { ArgumentTest, Filter, FilterRule } from "./seccomp.ts";
+
+/** What becomes of a call once the process is locked down. */
+type Later =
+  /** It is made as before. */
+  | "allowed"
+  /** It is answered with EPERM, without harm: something that V8, Deno or libc try and do without, or report. */
+  | "refused"
+  /** It ends the process. */
+  | "fatal";
+
+/** A call that is made, why, and under which conditions: one test list has to hold. */
+interface DeviceCall {
+  readonly calls: readonly CallName[];
+  readonly later: Later;
+  readonly reason: string;
+  /** @default {under any} */
+  readonly when?: readonly (readonly ArgumentTest[])[];
+}
+
+/** asm-generic/mman-common.h */
+const PROT_EXEC = 4;
+const MAP_ANONYMOUS = 0x20;
+/** linux/sched.h */
+const CLONE_THREAD = 0x10000;
+
+/** linux/prctl.h */
+const PR_SET_PDEATHSIG = 1;
+const PR_SET_NAME = 15;
+const PR_SET_NO_NEW_PRIVS = 38;
+const PR_SET_VMA = 0x53564d41;
+
+/** linux/fcntl.h */
+const FCNTL = {
+  F_GETFD: 1,
+  F_SETFD: 2,
+  F_GETFL: 3,
+  F_SETFL: 4,
+  F_OFD_GETLK: 36,
+  F_OFD_SETLK: 37,
+  F_DUPFD_CLOEXEC: 1030,
+  F_ADD_SEALS: 1033,
+  F_GET_SEALS: 1034,
+} as const;
+
+/** linux/fs.h: size, sector size, discarding and zeroing of block devices; asm-generic/ioctls.h: FIONBIO. */
+const IOCTL = {
+  BLKSSZGET: 0x1268,
+  BLKDISCARD: 0x1277,
+  BLKZEROOUT: 0x127f,
+  BLKGETSIZE64: 0x80081272,
+  FIONBIO: 0x5421,
+} as const;
+
+const oneOf = (index: number, values: Readonly<Record<string, number>> | readonly number[]) =>
+  Object.values(values).map((equals) => [{ index, equals }]);
+
+/** Memory without code, or code that is made here: JIT compilers write theirs into anonymous memory. */
+const NOT_CODE_OF_FILES = [
+  [{ index: 3, mask: MAP_ANONYMOUS, equals: MAP_ANONYMOUS }],
+  [{ index: 2, mask: PROT_EXEC, equals: 0 }],
+];
+
+const DEVICE_CALLS: readonly DeviceCall[] = [
+  {
+    calls: ["mmap"],
+    later: "allowed",
+    when: NOT_CODE_OF_FILES,
+    reason: "V8's heap, malloc, stacks; guest RAM and rings, which are files",
+  },
+  {
+    calls: ["munmap", "mprotect", "madvise", "mremap", "brk"],
+    later: "allowed",
+    reason: "V8's heap and code, malloc, stacks of threads",
+  },
+  { calls: ["mincore"], later: "refused", reason: "V8 looks for the end of a stack" },
+  {
+    calls: ["pkey_alloc", "pkey_mprotect", "pkey_free"],
+    later: "allowed",
+    reason: "V8 protects its code from its own threads where the processor has keys",
+  },
+  { calls: ["futex"], later: "allowed", reason: "locks of V8, Deno and libc; a ring's producer is woken by it" },
+  {
+    calls: ["read", "write", "readv", "writev", "close", "poll"],
+    later: "allowed",
+    reason:
+      "eventfds (interrupts, doorbells, wake-ups of Deno's threads), standard error, descriptors that a proxy sent",
+  },
+  { calls: ["sendmsg", "recvmsg", "shutdown"], later: "allowed", reason: "the link, and QMP" },
+  { calls: ["sendto", "recvfrom"], later: "allowed", reason: "Deno's own socket, which tells it of signals" },
+  { calls: ["accept4"], later: "allowed", reason: "QMP clients, where a listening socket was opened before" },
+  { calls: ["getsockopt"], later: "allowed", reason: "what kind of socket a descriptor is; who is on its other end" },
+  {
+    calls: ["epoll_wait", "epoll_pwait", "epoll_ctl", "epoll_create1"],
+    later: "allowed",
+    reason: "our loop, and that of each of Deno's threads",
+  },
+  { calls: ["eventfd2"], later: "allowed", reason: "whether a descriptor is an eventfd is told by making one" },
+  { calls: ["timerfd_create"], later: "fatal", reason: "our loop's timer" },
+  { calls: ["timerfd_settime"], later: "allowed", reason: "our loop's timer" },
+  {
+    calls: ["pread64", "pwrite64", "preadv2", "pwritev2", "fdatasync", "fallocate", "ftruncate", "lseek"],
+    later: "allowed",
+    reason: "images: reads and writes that need no waiting, and all requests of the engine of threads",
+  },
+  {
+    calls: ["io_uring_setup"],
+    later: "refused",
+    reason: "images: the engine; another than the one there is not to be had",
+  },
+  { calls: ["io_uring_register"], later: "fatal", reason: "images: the engine's start" },
+  { calls: ["io_uring_enter"], later: "allowed", reason: "images: the engine, on a ring that is restricted" },
+  { calls: ["memfd_create"], later: "allowed", reason: "our system calls' code (start); the registers' shadow" },
+  { calls: ["fstat"], later: "allowed", reason: "what a descriptor is that a proxy sent" },
+  {
+    calls: ["fcntl"],
+    later: "allowed",
+    when: oneOf(1, FCNTL),
+    reason: "status flags, locks of images, seals of shared memory, spare descriptors",
+  },
+  {
+    calls: ["ioctl"],
+    later: "allowed",
+    when: oneOf(1, IOCTL),
+    reason: "images on block devices; non-blocking sockets of Deno's",
+  },
+  {
+    calls: ["clone"],
+    later: "allowed",
+    when: [[{ index: 0, mask: CLONE_THREAD, equals: CLONE_THREAD }]],
+    reason: "threads of V8, Deno and the engine of threads",
+  },
+  { calls: ["set_robust_list", "rseq"], later: "allowed", reason: "libc, in each new thread" },
+  {
+    calls: ["prctl"],
+    later: "allowed",
+    when: oneOf(0, [PR_SET_NAME, PR_SET_VMA, PR_SET_NO_NEW_PRIVS]),
+    reason: "names of threads and of memory",
+  },
+  {
+    calls: ["sched_yield", "sched_getaffinity", "sched_getparam", "sched_getscheduler", "getcpu", "membarrier"],
+    later: "allowed",
+    reason: "threads: how many there should be, how they are started, how they wait",
+  },
+  {
+    calls: ["rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sigaltstack", "restart_syscall"],
+    later: "allowed",
+    reason: "V8's and Rust's handlers of faults; abort(3)",
+  },
+  { calls: ["getpid", "gettid"], later: "allowed", reason: "libc's and V8's own bookkeeping, abort(3)" },
+  { calls: ["tgkill"], later: "allowed", reason: "abort(3); other processes cannot be named in a pid namespace" },
+  { calls: ["exit", "exit_group"], later: "allowed", reason: "the end of a thread, and of the process" },
+  {
+    calls: ["clock_gettime", "gettimeofday", "time", "clock_nanosleep", "nanosleep"],
+    later: "allowed",
+    reason: "time, where the kernel's vDSO does not know it; V8's threads",
+  },
+  { calls: ["getrandom"], later: "allowed", reason: "seeds of hash tables" },
+  { calls: ["prlimit64", "getrlimit"], later: "allowed", reason: "sizes of stacks; the hard limits are set already" },
+  {
+    calls: ["getuid", "geteuid", "getgid", "getegid", "getppid", "getpgrp"],
+    later: "allowed",
+    reason: "who the process is, which it may know",
+  },
+  {
+    calls: [
+      "openat",
+      "open",
+      "newfstatat",
+      "stat",
+      "lstat",
+      "statx",
+      "readlink",
+      "readlinkat",
+      "access",
+      "faccessat",
+      "faccessat2",
+    ],
+    later: "refused",
+    reason: "libraries, Deno's modules and its cache (start); libc and V8 look into /proc when memory grows",
+  },
+  {
+    calls: ["getcwd", "getdents64", "mkdir", "unlink", "fstatfs", "uname", "sysinfo", "fsync"],
+    later: "refused",
+    reason: "Deno's start, and that of its workers",
+  },
+  { calls: ["socketpair", "setsockopt"], later: "refused", reason: "Deno's own socket, which tells it of signals" },
+  { calls: ["dup", "dup3", "pipe2", "sched_setaffinity"], later: "refused", reason: "Deno's start" },
+  { calls: ["execve", "arch_prctl", "set_tid_address"], later: "fatal", reason: "the start of the program" },
+];
+
+const DENIED = { errno: Errno.EPERM } as const;
+
+/** Older libcs know clone(2) only, whose flags can be looked at; newer ones fall back to it. */
+const NO_CLONE3: FilterRule = { call: "clone3", verdict: { errno: Errno.ENOSYS } };
+
+function rulesFor({ calls, later, when = [[]] }: DeviceCall, lockedDown: boolean): FilterRule[] {
+  return calls.flatMap((call): FilterRule[] => {
+    if (lockedDown && later === "fatal") return [];
+    if (lockedDown && later === "refused") return [{ call, verdict: DENIED }];
+    const allowed = when.map((tests): FilterRule => ({ call, when: tests, verdict: "allow" }));
+    return when.some((tests) => tests.length > 0) ? [...allowed, { call, verdict: DENIED }] : allowed;
+  });
+}
+
+/**
+ * What a device process may do from its first instruction on. Nothing of it depends on a guest, an image or a proxy until it
+ * is locked down, so this is a wall for later mistakes: what is not in the table fails with EPERM.
+ */
+export function startFilter(): Filter {
+  const libraries: FilterRule = { call: "mmap", verdict: "allow" };
+  const lifetime: FilterRule = { call: "prctl", when: [{ index: 0, equals: PR_SET_PDEATHSIG }], verdict: "allow" };
+  const filtering: FilterRule = { call: "seccomp", verdict: "allow" };
+  const rules = DEVICE_CALLS.flatMap((entry) => rulesFor(entry, false));
+  return { rules: [libraries, lifetime, filtering, NO_CLONE3, ...rules], otherwise: DENIED };
+}
+
+/** What a device process may do once it serves: it opens, executes and connects to nothing; what is not in the table ends it. */
+export function serviceFilter(): Filter {
+  return { rules: [...DEVICE_CALLS.flatMap((entry) => rulesFor(entry, true)), NO_CLONE3], otherwise: "kill" };
+}
