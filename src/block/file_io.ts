@@ -29,7 +29,7 @@ export class FileIo {
   /** For messages. */
   readonly name: string;
   readonly fd: number;
-  readonly #lease: EngineLease;
+  readonly #lease: Pick<EngineLease, "engine" | "release">;
   readonly #closed: () => void;
   #inFlight = 0;
   #closing = false;
@@ -38,7 +38,7 @@ export class FileIo {
    * @param fd Belongs to this from now on, as does the lease.
    * @param closed Called when the descriptor is closed.
    */
-  constructor(name: string, fd: number, lease: EngineLease, closed: () => void = () => {}) {
+  constructor(name: string, fd: number, lease: Pick<EngineLease, "engine" | "release">, closed: () => void = () => {}) {
     this.name = name;
     this.fd = fd;
     this.#lease = lease;

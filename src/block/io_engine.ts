@@ -31,6 +31,12 @@ export interface IoRequest {
 export interface IoEngine {
   /** Takes a request. Its completion comes later, never from within this call. */
   submit(request: IoRequest): void;
+  /**
+   * Starts and opens all that it will ever need, so that it goes on in a process that gives up the right to.
+   *
+   * @param operations What is expected besides reads, writes, flushes and allocation.
+   */
+  prepare(operations: ReadonlySet<FileOperation>): void;
   /** Gives back descriptors, memory and threads. Nothing is in flight any more. Calling it again does nothing. */
   close(): void;
 }
@@ -38,6 +44,8 @@ export interface IoEngine {
 /** An engine, for as long as somebody uses it. */
 export interface EngineLease {
   readonly engine: IoEngine;
+  /** Tells of operations that the user may ask for: see {@linkcode IoEngine.prepare}. */
+  expect(operations: readonly FileOperation[]): void;
   /** Closes the engine when nobody else uses it. Calling it again does nothing. */
   release(): void;
 }
@@ -46,6 +54,7 @@ type EngineKind = "ring" | "threads";
 
 interface SharedEngine {
   readonly engine: IoEngine;
+  readonly expected: Set<FileOperation>;
   users: number;
 }
 
@@ -80,12 +89,13 @@ function reasonOf(error: SyscallError): string {
 function share(loop: EventLoop, kind: EngineKind, make: () => IoEngine): EngineLease {
   const ofLoop = engines.get(loop) ?? new Map<EngineKind, SharedEngine>();
   engines.set(loop, ofLoop);
-  const shared = ofLoop.get(kind) ?? { engine: make(), users: 0 };
+  const shared = ofLoop.get(kind) ?? { engine: make(), expected: new Set(), users: 0 };
   ofLoop.set(kind, shared);
   shared.users++;
   let released = false;
   return {
     engine: shared.engine,
+    expect: (operations) => operations.forEach((operation) => shared.expected.add(operation)),
     release() {
       if (released) return;
       released = true;
@@ -94,4 +104,9 @@ function share(loop: EventLoop, kind: EngineKind, make: () => IoEngine): EngineL
       shared.engine.close();
     },
   };
+}
+
+/** Has the engines of a loop start and open all that they will ever need. */
+export function prepareEngines(loop: EventLoop): void {
+  for (const { engine, expected } of engines.get(loop)?.values() ?? []) engine.prepare(expected);
 }

@@ -71,6 +71,16 @@ export class JobQueue {
     return Atomics.load(this.#shared.words, Word.STARTED);
   }
 
+  /** Waits until so many threads have begun. @param patience Milliseconds. @returns whether they have. */
+  awaitStart(threads: number, patience: number): boolean {
+    const { words } = this.#shared;
+    for (;;) {
+      const started = this.started;
+      if (started >= threads) return true;
+      if (Atomics.wait(words, Word.STARTED, started, patience) === "timed-out") return false;
+    }
+  }
+
   /** How many jobs no thread has taken, less the threads that wait for some. */
   get excess(): number {
     const { words } = this.#shared;
@@ -119,6 +129,7 @@ export class JobQueue {
 export function serveJobs({ memory, signal }: IoThreadMessage): void {
   const { words, slots } = new JobMemory(memory);
   Atomics.add(words, Word.STARTED, 1);
+  Atomics.notify(words, Word.STARTED);
   for (;;) {
     // Before the look at CLOSING: whoever closes either sees this thread as active or is seen by it.
     Atomics.add(words, Word.ACTIVE, 1);

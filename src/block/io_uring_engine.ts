@@ -6,7 +6,7 @@
 import type { EventLoop, Hook } from "../event_loop.ts";
 import type { Watch } from "../watches.ts";
 import type { Timer } from "../device/pci_device.ts";
-import { FileOperation } from "../ffi/blocking_io.ts";
+import { carryOut, FileOperation } from "../ffi/blocking_io.ts";
 import { createEventFd, EDGE_TRIGGERED, Ready } from "../ffi/event.ts";
 import { closeFd } from "../ffi/file.ts";
 import { type IoUring, RingOperation } from "../ffi/io_uring.ts";
@@ -17,6 +17,9 @@ import { ThreadEngine } from "./thread_engine.ts";
 /** Requests between two submissions, and in flight. More wait here. */
 const SUBMISSIONS = 128;
 const COMPLETIONS = 512;
+
+/** What io_uring cannot do, and takes a block device its time. */
+const LENGTHY: readonly FileOperation[] = [FileOperation.DISCARD, FileOperation.ZERO_OUT];
 
 /** How often in a turn completions that are there already may lead to further requests. */
 const ROUNDS = 4;
@@ -38,6 +41,10 @@ export class RingEngine implements IoEngine {
   /** Those for which there is no tag. */
   readonly #waiting: IoRequest[] = [];
   #threads: ThreadEngine | undefined;
+  /** Whether nothing can be started from now on. */
+  #prepared = false;
+  /** Requests that have been carried out, and what came of them. */
+  #carriedOut: [IoRequest, number][] = [];
   #closed = false;
   readonly #completed = (tag: number, result: number) => this.#complete(tag, result);
 
@@ -56,11 +63,17 @@ export class RingEngine implements IoEngine {
 
   submit(request: IoRequest): void {
     if (!this.#canDo(request)) {
-      this.#threads ??= new ThreadEngine(this.#loop);
-      this.#threads.submit(request);
+      this.#submitElsewhere(request);
     } else if (this.#waiting.length > 0 || !this.#start(request)) {
       this.#waiting.push(request);
     }
+  }
+
+  prepare(operations: ReadonlySet<FileOperation>): void {
+    this.#prepared = true;
+    if (!LENGTHY.some((operation) => operations.has(operation))) return;
+    this.#threads ??= new ThreadEngine(this.#loop);
+    this.#threads.prepare(undefined, 1);
   }
 
   close(): void {
@@ -72,6 +85,25 @@ export class RingEngine implements IoEngine {
     this.#watch.cancel();
     this.#ring.close();
     closeFd(this.#eventFd);
+  }
+
+  /** By a thread, or where none can be started any more and none was worth it, at once: what remains then is quick. */
+  #submitElsewhere(request: IoRequest): void {
+    if (this.#threads === undefined && this.#prepared) {
+      const { operation, fd, offset, length } = request;
+      this.#carriedOut.push([request, carryOut({ operation, fd, offset, length, address: 0, mode: 0 })]);
+    } else {
+      this.#threads ??= new ThreadEngine(this.#loop);
+      this.#threads.submit(request);
+    }
+  }
+
+  #finishCarriedOut(): number {
+    if (this.#carriedOut.length === 0) return 0;
+    const ended = this.#carriedOut;
+    this.#carriedOut = [];
+    for (const [request, result] of ended) request.done(result);
+    return ended.length;
   }
 
   #canDo({ operation }: IoRequest): boolean {
@@ -109,7 +141,7 @@ export class RingEngine implements IoEngine {
 
   /** Submits, and takes what has completed. @returns whether the loop should not wait. */
   #work(): boolean {
-    let completed = 0;
+    let completed = this.#finishCarriedOut();
     let refused = false;
     for (let round = 0; round < ROUNDS; round++) {
       refused = this.#ring.submit() === "later";

@@ -16,6 +16,7 @@ import {
   statusFlags,
   truncateFile,
 } from "../ffi/file.ts";
+import { FileOperation } from "../ffi/blocking_io.ts";
 import { setDirectIo } from "../ffi/direct_io.ts";
 import { SyscallError } from "../ffi/errno.ts";
 import type { EventLoop } from "../event_loop.ts";
@@ -69,6 +70,9 @@ const OPEN_ERRORS: Readonly<Record<string, string>> = {
   ELOOP: "too many symbolic links",
   ENAMETOOLONG: "the name is too long",
 };
+
+/** What is asked of a block device besides the operations of every file. */
+const DEVICE_OPERATIONS = [FileOperation.DISCARD, FileOperation.ZERO_OUT];
 
 /** What kinds of file hold no images. */
 const OTHER_TYPES: ReadonlyMap<number, string> = new Map([
@@ -141,7 +145,9 @@ function adopt(fd: number, name: string, options: HostFileOptions, empty = false
   const bytes = policy.direct
     ? directBytes(fd, kind, size)
     : (io: FileIo, size: () => number) => new BufferedIo(io, size);
-  const io = new FileIo(name, fd, leaseFor(name, options), forceShare ? noteUnlocked(fd) : undefined);
+  const lease = leaseFor(name, options);
+  if (!readOnly) lease.expect(kind === "file" ? [FileOperation.TRUNCATE] : DEVICE_OPERATIONS);
+  const io = new FileIo(name, fd, lease, forceShare ? noteUnlocked(fd) : undefined);
   return new EngineFile({
     kind,
     readOnly,

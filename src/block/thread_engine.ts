@@ -82,6 +82,16 @@ export class ThreadEngine implements IoEngine {
     if (this.#broken) this.#deadline.arm(this.#loop.now());
   }
 
+  /** @param threads How many to start. @default {as many as there can be} */
+  prepare(_operations?: unknown, threads: number = MOST_THREADS): void {
+    while (this.#threads < threads && !this.#broken) {
+      const before = this.#threads;
+      this.#addThread();
+      if (this.#threads === before) break;
+    }
+    if (!this.#queue.awaitStart(this.#threads, this.#startDeadline / 1e6)) this.#fail("they did not begin in time");
+  }
+
   close(): void {
     if (this.#closed) return;
     this.#closed = true;

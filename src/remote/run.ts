@@ -57,7 +57,7 @@ export async function runRemote(config: RemoteConfig): Promise<number> {
       markPhase("first messages");
       printPhases("device process", log);
     }
-    if (config.sandbox) lockDown();
+    if (config.sandbox) lockDown(loop);
     while (machine.size > 0 && !quit) machine.turn();
     server.close();
   } finally {

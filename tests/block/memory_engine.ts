@@ -37,6 +37,8 @@ export class MemoryEngine implements IoEngine {
     this.#queue.push(request);
   }
 
+  prepare(): void {}
+
   close(): void {
     this.closed = true;
   }
