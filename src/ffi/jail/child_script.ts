@@ -40,8 +40,8 @@ export interface ResultOf {
   readonly resultOf: ScriptCall;
 }
 
-/** An argument: a word, the address of a buffer, or what another call returned. */
-export type ScriptArgument = number | bigint | Uint8Array<ArrayBuffer> | ResultOf;
+/** An argument: a word, the address of a buffer, that of an array of C strings with a null pointer at its end, or what another call returned. */
+export type ScriptArgument = number | bigint | Uint8Array<ArrayBuffer> | readonly Uint8Array<ArrayBuffer>[] | ResultOf;
 
 /** One system call. */
 export interface ScriptCall {
@@ -132,6 +132,13 @@ class CompiledScript {
     return bytes.length === 0 ? 0n : addressOf(bytes);
   }
 
+  #word(argument: Exclude<ScriptArgument, ResultOf>): bigint {
+    if (argument instanceof Uint8Array) return this.#addressOf(argument);
+    if (typeof argument !== "object") return BigInt.asUintN(64, BigInt(argument));
+    const addresses = BigUint64Array.from([...argument.map((text) => this.#addressOf(text)), 0n]);
+    return this.#addressOf(new Uint8Array(addresses.buffer));
+  }
+
   #copy(at: number, { resultOf, into, offset }: ScriptCopy): number {
     if (offset + 8 > into.length) throw new RangeError(`The result of ${resultOf.name} does not fit`);
     return this.#move(at, resultOf, this.#addressOf(into) + BigInt(offset));
@@ -154,8 +161,7 @@ class CompiledScript {
       if (typeof argument === "object" && "resultOf" in argument) {
         move = this.#move(move, argument.resultOf, this.#base + BigInt(slot));
       } else {
-        const value = typeof argument === "object" ? this.#addressOf(argument) : BigInt(argument);
-        this.view.setBigUint64(slot, BigInt.asUintN(64, value), true);
+        this.view.setBigUint64(slot, this.#word(argument), true);
       }
     });
     this.view.setBigUint64(place + ScriptEntry.NUMBER, BigInt(call.number), true);

@@ -51,6 +51,13 @@ export interface RootEntry {
   readonly isDirectory: boolean;
 }
 
+/** A symbolic link that the new root has. */
+export interface RootLink {
+  readonly target: string;
+  /** What it says. */
+  readonly to: string;
+}
+
 /** Opens something for nothing but to refer to it. */
 export function openPathCall(path: string, mayFail = false): ScriptCall {
   return call("openat", [AT_FDCWD, cString(path), O_PATH | O_CLOEXEC, 0], { of: path, mayFail });
@@ -126,12 +133,17 @@ function placeMount({ target, isDirectory }: RootEntry, tree: ScriptCall): Scrip
 export interface RootOptions {
   /** Whether it has a /proc of the process's own pid namespace. @default {false} */
   readonly proc?: boolean;
+  /** @default {none} */
+  readonly links?: readonly RootLink[];
 }
 
 /**
  * In a new mount namespace: a root that has nothing but the entries, all of them for reading only. Linux 5.12 has what it needs.
  */
-export function replaceRoot(entries: readonly RootEntry[], { proc = false }: RootOptions = {}): ScriptStep[] {
+export function replaceRoot(
+  entries: readonly RootEntry[],
+  { proc = false, links = [] }: RootOptions = {},
+): ScriptStep[] {
   const mounts = entries.map((entry) => ({ entry, steps: takeMount(entry) }));
   const tmpfs = cString("tmpfs");
   const flags = MS_NOSUID | MS_NODEV;
@@ -154,6 +166,9 @@ export function replaceRoot(entries: readonly RootEntry[], { proc = false }: Roo
     call("mount", [tmpfs, cString(BASE), tmpfs, flags, cString("mode=755,size=64k,nr_inodes=64")], { of: "tmpfs" }),
     ...foldersOf(entries, proc ? ["/proc"] : []).map((folder) =>
       call("mkdirat", [AT_FDCWD, cString(BASE + folder), 0o755], { of: folder })
+    ),
+    ...links.map(({ target, to }) =>
+      call("symlinkat", [cString(to), AT_FDCWD, cString(BASE + target)], { of: target })
     ),
     ...mounts.flatMap(({ entry, steps: [tree] }) => placeMount(entry, tree)),
     ...proc ? [procfs] : [],

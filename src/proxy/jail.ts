@@ -1,0 +1,216 @@
+/**
+ * The jail of a device process: what it is shut into before its first instruction, as far as this host lets a parent do that.
+ *
+ * The walls do not depend on each other. A host may forbid some (namespaces to those who are not root, Landlock in an old kernel), and
+ * whoever asks for a jail learns which. The last one, the filter that leaves a device process few system calls, the process puts up by
+ * itself once it has all open that it needs (`-sandbox on`).
+ *
+ * @module
+ */
+import { SyscallError } from "../ffi/errno.ts";
+import { closeFd, duplicateFd, openFile, OpenFlags } from "../ffi/file.ts";
+import { call, runScript, type ScriptStep, startScript, unblockSignals } from "../ffi/jail/child_script.ts";
+import { startFilter } from "../ffi/jail/device_calls.ts";
+import { FileAccess, landlockVersion, restrictFiles } from "../ffi/jail/landlock.ts";
+import { limitResources, type Limits } from "../ffi/jail/limits.ts";
+import { emptyRoot, hideHostName, mapIdentity, Namespace, replaceRoot } from "../ffi/jail/namespaces.ts";
+import {
+  assumeIdentity,
+  denyNewPrivileges,
+  dieWithParent,
+  dropCapabilities,
+  emptyBoundingSet,
+  type Identity,
+  keepingDumpable,
+} from "../ffi/jail/privileges.ts";
+import { installFilter } from "../ffi/jail/seccomp.ts";
+import { cString } from "../ffi/syscall.ts";
+import type { ChildProcess } from "../ffi/process.ts";
+import { type ProgramFiles, programFiles } from "./program_files.ts";
+
+/** What is to be jailed. */
+export interface JailOptions {
+  /** Path of a program, and its arguments. */
+  readonly command: readonly string[];
+  /** The whole environment. */
+  readonly env: Readonly<Record<string, string>>;
+  /** Number there → descriptor here, or `null` for /dev/null; without gaps from 0 on. 0, 1 and 2 are inherited if they are not named. */
+  readonly descriptors: ReadonlyMap<number, number | null>;
+  /** Absolute paths of what the program may read besides itself and its libraries. @default {nothing} */
+  readonly readable?: readonly string[];
+  /** Who it is to be, where this process is root's. */
+  readonly identity: Identity;
+}
+
+/** A wall that could not be put up. */
+export interface MissingWall {
+  readonly wall: "namespaces" | "pid namespace" | "identity" | "Landlock";
+  readonly why: string;
+}
+
+/** A process in a jail. */
+export interface JailedProcess {
+  readonly process: ChildProcess;
+  readonly missing: readonly MissingWall[];
+  /**
+   * Takes from the process's root what it started from, so that nothing is left there: for when it has all open that it needs. Does
+   * nothing where it has no root of its own.
+   */
+  emptyRoot(): void;
+}
+
+/** How much of its own a process gets: everything, the host's process ids and /proc, or nothing. */
+type Isolation = "full" | "host pids" | "none";
+
+/** From the best on. */
+const ISOLATIONS: readonly Isolation[] = ["full", "host pids", "none"];
+
+const SHARED_NAMESPACES = Namespace.MOUNT + Namespace.NETWORK + Namespace.IPC + Namespace.UTS + Namespace.CGROUP;
+
+/** Core dumps hold guest memory. A device process has a dozen threads, and some more for its disks. */
+const LIMITS: Limits = { CORE: 0, DESCRIPTORS: 1024, MESSAGE_QUEUES: 0 };
+const MOST_TASKS = 64;
+
+/** Duplicates made for a child live above any number that it asks for. */
+const SPARE_FDS = 512;
+
+const CLOSE_RANGE_CLOEXEC = 4;
+const READ_AND_EXECUTE = FileAccess.EXECUTE | FileAccess.READ_FILE | FileAccess.READ_DIRECTORY;
+
+/** Whether this process is root's, as far as it can tell. */
+function isRoot(): boolean {
+  return Deno.uid() === 0;
+}
+
+/** Gives the child its descriptors, and closes all others when it executes its program. */
+function placeDescriptors(spares: ReadonlyMap<number, number>): ScriptStep[] {
+  const highest = Math.max(2, ...spares.keys());
+  return [
+    ...[...spares].map(([number, spare]) => call("dup3", [spare, number, 0])),
+    call("close_range", [highest + 1, 0xffff_ffff, CLOSE_RANGE_CLOEXEC]),
+  ];
+}
+
+function enterNamespaces(isolation: Isolation, files: ProgramFiles): ScriptStep[] {
+  if (isolation === "none") return [];
+  const self = { uid: Deno.uid()!, gid: Deno.gid()! };
+  const proc = { source: "/proc", target: "/proc", isDirectory: true };
+  return [
+    ...isRoot() ? [] : mapIdentity(self, self),
+    hideHostName("splitvm"),
+    isolation === "full"
+      ? replaceRoot(files.entries, { proc: true, links: files.links })
+      : replaceRoot([...files.entries, proc], { links: files.links }),
+  ].flat();
+}
+
+function restrictPaths(isolation: Isolation, files: ProgramFiles, landlock: number): ScriptStep[] {
+  if (landlock === 0) return [];
+  const allowed = isolation === "none"
+    ? [...files.entries.map(({ source, isDirectory }) => ({ path: source, isDirectory })), {
+      path: "/proc",
+      isDirectory: true,
+    }]
+    : [{ path: "/", isDirectory: true }];
+  return restrictFiles(landlock, allowed.map((place) => ({ ...place, access: READ_AND_EXECUTE })));
+}
+
+function limits(isolation: Isolation): Limits {
+  // Without a user of its own, those of all other processes of the same user would count.
+  return isRoot() || isolation !== "none" ? { ...LIMITS, PROCESSES: MOST_TASKS } : LIMITS;
+}
+
+function execute({ command, env }: JailOptions, program: string): ScriptStep {
+  const variables = Object.entries(env).map(([name, value]) => cString(`${name}=${value}`));
+  return call("execve", [cString(program), command.map(cString), variables], { of: program });
+}
+
+/** Everything between a child's birth and its program. */
+function jailScript(options: JailOptions, isolation: Isolation, spares: ReadonlyMap<number, number>): ScriptStep[] {
+  const files = programFiles(options.command[0], options.readable);
+  const program = isolation === "none" ? options.command[0] : files.program;
+  return [
+    // Ctrl-C is for whoever starts it, who ends it in good order.
+    call("setpgid", [0, 0]),
+    ...placeDescriptors(spares),
+    ...enterNamespaces(isolation, files),
+    ...limitResources(limits(isolation)),
+    ...emptyBoundingSet(),
+    ...isRoot() ? assumeIdentity(options.identity) : [],
+    ...dropCapabilities(),
+    dieWithParent(),
+    denyNewPrivileges(),
+    ...restrictPaths(isolation, files, landlockVersion()),
+    unblockSignals(),
+    installFilter(startFilter()),
+    execute(options, program),
+  ];
+}
+
+function namespacesOf(isolation: Isolation): number {
+  if (isolation === "none") return 0;
+  const user = isRoot() ? 0 : Namespace.USER;
+  return SHARED_NAMESPACES + user + (isolation === "full" ? Namespace.PID : 0);
+}
+
+/** @throws {SyscallError} naming the call that failed; there is no child then. */
+function attempt(options: JailOptions, isolation: Isolation, spares: ReadonlyMap<number, number>): ChildProcess {
+  const script = jailScript(options, isolation, spares);
+  const { process, failed } = keepingDumpable(() => startScript(script, { namespaces: namespacesOf(isolation) }));
+  if (failed === undefined) return process;
+  process.wait();
+  process.close();
+  throw failed;
+}
+
+/** Duplicates of what the child gets, out of the way of the numbers that it gets them under. */
+function spareDescriptors(descriptors: JailOptions["descriptors"]): Map<number, number> {
+  const spares = new Map<number, number>();
+  try {
+    for (const [number, fd] of descriptors) {
+      const source = fd ?? openFile("/dev/null", OpenFlags.O_RDWR);
+      try {
+        spares.set(number, duplicateFd(source, SPARE_FDS));
+      } finally {
+        if (fd === null) closeFd(source);
+      }
+    }
+    return spares;
+  } catch (error) {
+    for (const spare of spares.values()) closeFd(spare);
+    throw error;
+  }
+}
+
+/**
+ * Starts a program in a jail, behind as many walls as this host has. It is killed when the calling thread ends.
+ *
+ * @throws {SyscallError} when it cannot be started even behind fewer walls.
+ */
+export function spawnJailed(options: JailOptions): JailedProcess {
+  const spares = spareDescriptors(options.descriptors);
+  const missing: MissingWall[] = [];
+  if (!isRoot()) missing.push({ wall: "identity", why: "only root can give it one" });
+  if (landlockVersion() === 0) missing.push({ wall: "Landlock", why: "this kernel has none, or has it switched off" });
+  try {
+    for (const isolation of ISOLATIONS) {
+      try {
+        const process = attempt(options, isolation, spares);
+        return { process, missing, emptyRoot: () => isolation !== "none" && clearRoot(process, options) };
+      } catch (error) {
+        if (!(error instanceof SyscallError) || isolation === "none") throw error;
+        if (isolation === "host pids") missing.pop();
+        missing.push({ wall: isolation === "full" ? "pid namespace" : "namespaces", why: error.message });
+      }
+    }
+    throw new TypeError("there is always a last attempt");
+  } finally {
+    for (const spare of spares.values()) closeFd(spare);
+  }
+}
+
+function clearRoot({ pidfd }: ChildProcess, { command, readable }: JailOptions): void {
+  const { entries } = programFiles(command[0], readable);
+  const targets = [...entries.map(({ target }) => target), "/proc"];
+  runScript(emptyRoot(pidfd, targets, !isRoot()));
+}
