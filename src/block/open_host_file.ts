@@ -10,7 +10,6 @@ import {
   closeFd,
   fileStatus,
   FileType,
-  openFile,
   OpenFlags,
   setNonblocking,
   statusFlags,
@@ -30,6 +29,7 @@ import { DirectIo } from "./direct_io.ts";
 import { EngineFile, type EngineFileOptions } from "./engine_file.ts";
 import { FileIo } from "./file_io.ts";
 import { leaseEngine } from "./io_engine.ts";
+import { openPath } from "./open_path.ts";
 
 /** How a file is opened. */
 export interface HostFileOptions {
@@ -55,22 +55,6 @@ export interface HostFileOptions {
 /** The largest file: offsets are safe integers, up to the end of the last block of any size. */
 const LARGEST = 2 ** 53 - 65536;
 
-/** What a user can make of the errors of open(2). */
-const OPEN_ERRORS: Readonly<Record<string, string>> = {
-  ENOENT: "there is no such file",
-  ENOTDIR: "there is no such file",
-  EACCES: "permission denied",
-  EPERM: "permission denied",
-  EISDIR: "it is a directory",
-  EROFS: "it is on a read-only file system (readonly=on opens it)",
-  ENXIO: "there is no such device",
-  ENODEV: "there is no such device",
-  EBUSY: "the device is in use",
-  ETXTBSY: "it is a program that is running",
-  ELOOP: "too many symbolic links",
-  ENAMETOOLONG: "the name is too long",
-};
-
 /** What is asked of a block device besides the operations of every file. */
 const DEVICE_OPERATIONS = [FileOperation.DISCARD, FileOperation.ZERO_OUT];
 
@@ -82,9 +66,6 @@ const OTHER_TYPES: ReadonlyMap<number, string> = new Map([
   [FileType.SOCKET, "a socket"],
 ]);
 
-/** O_NONBLOCK: opening a FIFO would wait for its other end. It means nothing for files and block devices. */
-const ALWAYS = OpenFlags.O_NONBLOCK | OpenFlags.O_NOCTTY;
-
 /**
  * Opens a file or block device, and locks it against other programs, QEMU included.
  *
@@ -94,7 +75,7 @@ const ALWAYS = OpenFlags.O_NONBLOCK | OpenFlags.O_NOCTTY;
 export function openHostFile(target: string | number, options: HostFileOptions): HostFile {
   const access = options.readOnly ? OpenFlags.O_RDONLY : OpenFlags.O_RDWR;
   const name = typeof target === "string" ? target : `descriptor ${target}`;
-  const fd = typeof target === "string" ? openPath("open", target, access | ALWAYS) : target;
+  const fd = typeof target === "string" ? openPath("open", target, access) : target;
   try {
     return adopt(fd, name, options);
   } catch (error) {
@@ -110,22 +91,13 @@ export function openHostFile(target: string | number, options: HostFileOptions):
  * @throws {Error} as {@linkcode openHostFile}.
  */
 export function createHostFile(path: string, options: Omit<HostFileOptions, "readOnly" | "forceShare">): HostFile {
-  const fd = openPath("create", path, OpenFlags.O_RDWR | OpenFlags.O_CREAT | ALWAYS, 0o644);
+  const fd = openPath("create", path, OpenFlags.O_RDWR | OpenFlags.O_CREAT, 0o644);
   try {
     return adopt(fd, path, options, true);
   } catch (error) {
     closeFd(fd);
     if (error instanceof SyscallError) throw new Error(`Cannot create ${path}: ${error.message}`, { cause: error });
     throw error;
-  }
-}
-
-function openPath(verb: string, path: string, flags: number, mode?: number): number {
-  try {
-    return openFile(path, flags, mode);
-  } catch (error) {
-    const code = error instanceof SyscallError ? error.code : "";
-    throw new Error(`Cannot ${verb} ${path}: ${OPEN_ERRORS[code] ?? (error as Error).message}`, { cause: error });
   }
 }
 

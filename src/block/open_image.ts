@@ -11,6 +11,7 @@ import { type Coroutine, runToEnd, waitFor } from "./coroutine.ts";
 import type { HostFile } from "./host_file.ts";
 import { folderOf, resolveImageName, showName } from "./image_names.ts";
 import { identityOf, openHostFile } from "./open_host_file.ts";
+import { findGivenFile, openTemporary } from "./open_path.ts";
 import { probeFormat } from "./probe.ts";
 import { guardProbedRaw } from "./probed_raw.ts";
 import { createQcow2 } from "./qcow2/create.ts";
@@ -50,12 +51,6 @@ export interface OpenedImage {
 
 /** Longest chain of backing files. */
 const LONGEST_CHAIN = 200;
-
-/** Where temporary overlays go. */
-const TEMPORARY_FOLDER = "/var/tmp";
-
-/** open(2): a file without a name. It is given for a directory, so the bit of O_DIRECTORY is part of it. */
-const O_TMPFILE = 0o20200000;
 
 /** The images that are being opened, the one that the user named first. */
 type Chain = readonly { readonly path: string; readonly identity: string }[];
@@ -103,6 +98,8 @@ function* openLayer(path: string, options: ImageOptions, above: Chain): Coroutin
 
 /** What tells a file from all others; `undefined` where it cannot be looked at, which opening it will say better. */
 function identify(path: string): string | undefined {
+  const given = findGivenFile(path);
+  if (given !== undefined) return identityOf(given);
   let fd: number | undefined;
   try {
     fd = openFile(path, OpenFlags.O_PATH);
@@ -203,13 +200,5 @@ function* temporaryOverlay(path: string, base: OpenedImage, { loop, discard }: I
     if (file === undefined) closeFd(fd);
     else file.close();
     throw new Error(`Cannot make a temporary overlay of ${path}`, { cause });
-  }
-}
-
-function openTemporary(): number {
-  try {
-    return openFile(TEMPORARY_FOLDER, OpenFlags.O_RDWR | O_TMPFILE);
-  } catch (cause) {
-    throw new Error(`Cannot make a temporary file in ${TEMPORARY_FOLDER}`, { cause });
   }
 }

@@ -7,6 +7,7 @@ import { DEVICE_TYPES, DRIVE_PROPERTIES, MEMORY_SIZE, OBJECT_TYPES } from "../op
 import {
   ascii,
   bool,
+  descriptor,
   identifier,
   integer,
   oneOf,
@@ -382,6 +383,20 @@ export const OPTIONS = {
     roles: BOTH,
     repeatable: true,
     argument: { kind: "properties", properties: DRIVE_PROPERTIES },
+  },
+  "add-fd": {
+    section: "Devices and drives",
+    description: "image file that is open already, on a descriptor: opening its path takes that",
+    roles: REMOTE,
+    repeatable: true,
+    argument: {
+      kind: "properties",
+      properties: {
+        fd: required(descriptor, "the descriptor"),
+        set: required(integer({ max: 0xffff }), "number; without opaque=, the path is /dev/fdset/<number>"),
+        opaque: optional(path, "the file's path"),
+      },
+    },
   },
   "snapshot": {
     section: "Devices and drives",

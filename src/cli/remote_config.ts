@@ -37,6 +37,14 @@ function takeObjects(args: Arguments, unserved: Unserved, descriptors: Descripto
   return objects;
 }
 
+/** A file without a path of its own has that of its set, as QEMU has it. */
+function takeFiles(args: Arguments, descriptors: DescriptorRegistry): RemoteConfig["files"] {
+  return args["add-fd"].map(({ where, value: { fd, set, opaque } }) => {
+    descriptors.take(where, fd);
+    return { fd, path: opaque ?? `/dev/fdset/${set}` };
+  });
+}
+
 /**
  * Makes the configuration of a device process.
  *
@@ -53,6 +61,7 @@ export function remoteConfig(args: Arguments): RemoteConfig {
     unserved.set(config.id, { where, config });
   }
   const descriptors = new DescriptorRegistry();
+  const files = takeFiles(args, descriptors);
   const objects = takeObjects(args, unserved, descriptors);
   for (const [id, { where }] of unserved) {
     throw new OptionError(where, `no object serves it; expected -object remote-object,id=<id>,devid=${id},fd=<fd>`);
@@ -68,5 +77,5 @@ export function remoteConfig(args: Arguments): RemoteConfig {
     args.mon.find(({ value }) => value.mode === "readline");
   if (readline !== undefined) throw new OptionError(readline.where, "a device process has no monitor for people");
   chardevs.requireAllTaken();
-  return { name: args.name[0]?.value.guest, exitWithParent, sandbox, objects, monitors };
+  return { name: args.name[0]?.value.guest, exitWithParent, sandbox, files, objects, monitors };
 }

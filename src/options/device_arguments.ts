@@ -53,11 +53,31 @@ export interface DeviceProcessFds {
   readonly control?: number;
 }
 
+/** What a device process in a jail is told besides. */
+export interface JailedArguments {
+  /** Every file that its images are made of, by path and by descriptor in the process. */
+  readonly files: readonly { readonly path: string; readonly fd: number }[];
+}
+
+/** An option for each file. */
+function fileArguments({ files }: JailedArguments): string[] {
+  return files.flatMap(({ path, fd }, set) => {
+    const file = [{ key: "fd", value: String(fd) }, { key: "set", value: String(set) }, { key: "opaque", value: path }];
+    return ["-add-fd", joinOption(undefined, file)];
+  });
+}
+
 /**
  * The options that make a process serve `controller` on the link's descriptor. The command line parser gets the same
  * configuration back from them.
+ *
+ * @param jailed For a process that can open nothing. @default {it opens its images by their paths}
  */
-export function deviceProcessArguments(controller: ControllerConfig, { link, control }: DeviceProcessFds): string[] {
+export function deviceProcessArguments(
+  controller: ControllerConfig,
+  { link, control }: DeviceProcessFds,
+  jailed?: JailedArguments,
+): string[] {
   const { driver, id, disks } = controller;
   const argv = [
     "-machine",
@@ -67,6 +87,7 @@ export function deviceProcessArguments(controller: ControllerConfig, { link, con
     "-device",
     joinOption(driver, [{ key: "id", value: id }]),
   ];
+  if (jailed !== undefined) argv.push("-sandbox", "on", ...fileArguments(jailed));
   for (const disk of disks) {
     argv.push("-drive", driveArgument(disk.drive), "-device", diskArgument(`${id}.0`, disk));
   }

@@ -8,6 +8,7 @@ import { type ChildProcess, type ExitStatus, Signal, spawn } from "../ffi/proces
 import { closeAll, createSocketPair } from "../ffi/socket.ts";
 import { pollFd, Ready } from "../ffi/event.ts";
 import { deviceProcessArguments, type DeviceProcessFds } from "../options/device_arguments.ts";
+import { freshIdentity, type JailedProcess, spawnJailed } from "./jail.ts";
 import type { ControllerConfig } from "../options/storage.ts";
 
 /** How to start another splitvm: program and leading arguments, and the environment. */
@@ -52,6 +53,51 @@ export function spawnDeviceProcess(self: SelfCommand, controller: ControllerConf
     throw new Error(`Cannot start the device process of ${controller.id}`, { cause });
   } finally {
     closeAll([theirs, theirControl]);
+  }
+}
+
+/** What a jailed device process is spawned with. */
+export interface JailedSpawn {
+  /** Every file that the controller's images are made of, open. They are closed here, whatever comes of it. */
+  readonly files: readonly { readonly path: string; readonly fd: number }[];
+  /** Absolute paths of what splitvm needs to start besides its executable and libraries. @default {nothing} */
+  readonly readable?: readonly string[];
+}
+
+/** A device process in a jail. */
+export interface JailedDeviceProcess extends DeviceProcess, Pick<JailedProcess, "missing" | "emptyRoot"> {}
+
+/**
+ * Spawns the device process of a controller as {@linkcode spawnDeviceProcess} does, in a jail: it opens nothing, and is killed when this
+ * thread ends. Once it has answered on its link, its root can be emptied.
+ */
+export function spawnJailedDeviceProcess(
+  self: SelfCommand,
+  controller: ControllerConfig,
+  { files, readable }: JailedSpawn,
+): JailedDeviceProcess {
+  const [ours, theirs] = createSocketPair();
+  const [control, theirControl] = createSocketPair();
+  const first = FDS.control! + 1;
+  const numbered = files.map(({ path }, i) => ({ path, fd: first + i }));
+  try {
+    const descriptors: [number, number | null][] = [[0, null], [1, null], [FDS.link, theirs], [
+      FDS.control!,
+      theirControl,
+    ]];
+    const jailed = spawnJailed({
+      command: [...self.command, ...deviceProcessArguments(controller, FDS, { files: numbered })],
+      env: self.env,
+      descriptors: new Map([...descriptors, ...files.map(({ fd }, i): [number, number] => [first + i, fd])]),
+      readable,
+      identity: freshIdentity(),
+    });
+    return { fd: ours, control, ...jailed };
+  } catch (cause) {
+    closeAll([ours, control]);
+    throw new Error(`Cannot start the device process of ${controller.id}`, { cause });
+  } finally {
+    closeAll([theirs, theirControl, ...files.map(({ fd }) => fd)]);
   }
 }
 

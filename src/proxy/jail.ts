@@ -42,6 +42,20 @@ export interface JailOptions {
   readonly identity: Identity;
 }
 
+/** Ids from here on belong to no account: they are above what distributions and directories give away, and below 2 ** 31. */
+const FIRST_ID = 0x7000_0000;
+/** The kernel's numbers of processes have 22 bits at most (linux/threads.h, PID_MAX_LIMIT). */
+const PID_BITS = 22;
+const IDS_OF_A_PROCESS = 2 ** 6;
+
+let identities = 0;
+
+/** An identity that no other process on this host has, unless this one asks for more than 64. */
+export function freshIdentity(): Identity {
+  const id = FIRST_ID + (Deno.pid % 2 ** PID_BITS) * IDS_OF_A_PROCESS + identities++ % IDS_OF_A_PROCESS;
+  return { uid: id, gid: id };
+}
+
 /** A wall that could not be put up. */
 export interface MissingWall {
   readonly wall: "namespaces" | "pid namespace" | "identity" | "Landlock";

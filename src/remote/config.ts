@@ -27,6 +27,8 @@ export interface RemoteConfig {
   readonly exitWithParent: boolean;
   /** `-sandbox on`: the process keeps but the system calls that serving takes. */
   readonly sandbox: boolean;
+  /** `-add-fd`: image files that are open already, on descriptors that this process inherited. */
+  readonly files: readonly { readonly path: string; readonly fd: number }[];
   /** At least one, in command-line order. */
   readonly objects: readonly RemoteObjectConfig[];
   /** QMP servers. */

@@ -7,6 +7,7 @@
  *
  * @module
  */
+import { closeGivenFiles, giveFiles } from "../block/open_path.ts";
 import { isInheritedFd } from "../ffi/file.ts";
 import { endWithParent } from "../ffi/process.ts";
 import type { ControllerConfig, RemoteConfig } from "./config.ts";
@@ -34,6 +35,10 @@ registerDevice<ControllerConfig>(
 export async function runRemote(config: RemoteConfig): Promise<number> {
   if (config.exitWithParent) endWithParent();
   const monitors = await openEndpoints(config.monitors, log);
+  for (const { fd, path } of config.files) {
+    if (!isInheritedFd(fd)) throw new Error(`add-fd ${path}: fd ${fd} is not an open file that this process was given`);
+  }
+  giveFiles(config.files);
   const machine = new RemoteMachine(log);
   const { loop, runState } = machine;
   try {
@@ -41,6 +46,7 @@ export async function runRemote(config: RemoteConfig): Promise<number> {
       requireGiven(object);
       machine.add(object);
     }
+    closeGivenFiles();
     markPhase("devices and images");
     let quit = false;
     const onQuit = () => void (quit = true);
