@@ -18,6 +18,7 @@ export const RingOperation = { NOP: 0, FSYNC: 3, FALLOCATE: 17, READ: 22, WRITE:
 const Setup = {
   CQSIZE: 1 << 3,
   CLAMP: 1 << 4,
+  R_DISABLED: 1 << 6,
   SUBMIT_ALL: 1 << 7,
   COOP_TASKRUN: 1 << 8,
   TASKRUN_FLAG: 1 << 9,
@@ -27,13 +28,17 @@ const Setup = {
 
 const BASE = Setup.CQSIZE | Setup.CLAMP;
 
+/** As the kernel has them since Linux 5.10: rings that can be restricted before they are used. */
+const RESTRICTED = BASE | Setup.R_DISABLED;
+
 /**
  * What is asked for, the best first; a kernel answers EINVAL to flags that it does not know. Without COOP_TASKRUN (Linux 5.19) each
  * completion interrupts the thread wherever it is; with DEFER_TASKRUN (Linux 6.1) completions wait until the thread asks for them.
  */
 const SETUPS: readonly number[] = [
-  BASE | Setup.SUBMIT_ALL | Setup.SINGLE_ISSUER | Setup.DEFER_TASKRUN | Setup.TASKRUN_FLAG,
-  BASE | Setup.SUBMIT_ALL | Setup.COOP_TASKRUN | Setup.TASKRUN_FLAG,
+  RESTRICTED | Setup.SUBMIT_ALL | Setup.SINGLE_ISSUER | Setup.DEFER_TASKRUN | Setup.TASKRUN_FLAG,
+  RESTRICTED | Setup.SUBMIT_ALL | Setup.COOP_TASKRUN | Setup.TASKRUN_FLAG,
+  RESTRICTED,
   BASE,
 ];
 
@@ -45,6 +50,12 @@ const ENTER_GETEVENTS = 1;
 const CQ_EVENTFD_DISABLED = 1;
 const REGISTER_EVENTFD = 4;
 const REGISTER_PROBE = 8;
+const REGISTER_RESTRICTIONS = 11;
+const REGISTER_ENABLE_RINGS = 12;
+const RESTRICTION_REGISTER_OP = 0;
+const RESTRICTION_SQE_OP = 1;
+/** struct io_uring_restriction: u16 opcode @0, u8 of what is allowed @2; 16 bytes. */
+const RESTRICTION_SIZE = 16;
 const OPERATION_SUPPORTED = 1;
 const FSYNC_DATASYNC = 1;
 
@@ -171,6 +182,7 @@ export class IoUring {
       if (![READ, WRITE, FSYNC, FALLOCATE].every((operation) => supported.has(operation))) {
         throw new SyscallError("io_uring_register(IORING_REGISTER_PROBE)", Errno.ENOSYS);
       }
+      if ((parameters.word(2) & Setup.R_DISABLED) !== 0) restrict(fd, supported);
       return new IoUring(fd, parameters, supported);
     } catch (error) {
       closeFd(fd);
@@ -368,4 +380,22 @@ function probe(fd: number): ReadonlySet<number> {
     if ((answer[at + 2] & OPERATION_SUPPORTED) !== 0) supported.add(answer[at]);
   }
   return supported;
+}
+
+/**
+ * Leaves a ring the operations that are used here, and enables it. What a filter forbids a process to do by system calls, others could do
+ * for it: open files, connect sockets.
+ */
+function restrict(fd: number, supported: ReadonlySet<number>): void {
+  const operations = Object.values(RingOperation).filter((operation) => supported.has(operation));
+  const allowed = [[RESTRICTION_REGISTER_OP, REGISTER_EVENTFD], ...operations.map((one) => [RESTRICTION_SQE_OP, one])];
+  const restrictions = new DataView(new ArrayBuffer(RESTRICTION_SIZE * allowed.length));
+  allowed.forEach(([kind, value], i) => {
+    restrictions.setUint16(RESTRICTION_SIZE * i, kind, true);
+    restrictions.setUint8(RESTRICTION_SIZE * i + 2, value);
+  });
+  const restricted = syscalls().io_uring_register(fd, REGISTER_RESTRICTIONS, restrictions, allowed.length);
+  checked("io_uring_register(IORING_REGISTER_RESTRICTIONS)", restricted);
+  const enabled = syscalls().io_uring_register(fd, REGISTER_ENABLE_RINGS, new Uint8Array(0), 0);
+  checked("io_uring_register(IORING_REGISTER_ENABLE_RINGS)", enabled);
 }
