@@ -82,6 +82,10 @@ const SYSCALLS = {
   fcntl: { number: 72, parameters: ["i32", "i32", "i32"], result: "i32" },
   // int fcntl(int fd, int cmd, struct flock *lock)
   fcntl_buffer: { number: 72, parameters: ["i32", "i32", "buffer"], result: "i32" },
+  // uid_t geteuid(void)
+  geteuid: { number: 107, parameters: [], result: "u32" },
+  // gid_t getegid(void)
+  getegid: { number: 108, parameters: [], result: "u32" },
   // pid_t getpgrp(void)
   getpgrp: { number: 111, parameters: [], result: "i32" },
   // int fdatasync(int fd)

@@ -16,6 +16,7 @@ import { limitResources, type Limits } from "../ffi/jail/limits.ts";
 import { emptyRoot, hideHostName, mapIdentity, Namespace, replaceRoot } from "../ffi/jail/namespaces.ts";
 import {
   assumeIdentity,
+  currentIdentity,
   denyNewPrivileges,
   dieWithParent,
   dropCapabilities,
@@ -91,9 +92,9 @@ const SPARE_FDS = 512;
 const CLOSE_RANGE_CLOEXEC = 4;
 const READ_AND_EXECUTE = FileAccess.EXECUTE | FileAccess.READ_FILE | FileAccess.READ_DIRECTORY;
 
-/** Whether this process is root's, as far as it can tell. */
+/** Whether this process is root's. */
 function isRoot(): boolean {
-  return Deno.uid() === 0;
+  return currentIdentity().uid === 0;
 }
 
 /** Gives the child its descriptors, and closes all others when it executes its program. */
@@ -107,7 +108,7 @@ function placeDescriptors(spares: ReadonlyMap<number, number>): ScriptStep[] {
 
 function enterNamespaces(isolation: Isolation, files: ProgramFiles): ScriptStep[] {
   if (isolation === "none") return [];
-  const self = { uid: Deno.uid()!, gid: Deno.gid()! };
+  const self = currentIdentity();
   const proc = { source: "/proc", target: "/proc", isDirectory: true };
   return [
     ...isRoot() ? [] : mapIdentity(self, self),

@@ -28,6 +28,11 @@ export interface Identity {
   readonly gid: number;
 }
 
+/** Who this process is. */
+export function currentIdentity(): Identity {
+  return { uid: syscalls().geteuid(), gid: syscalls().getegid() };
+}
+
 /** Becomes somebody else, with no supplementary groups: for root, in this or a user namespace of its own. */
 export function assumeIdentity({ uid, gid }: Identity): ScriptCall[] {
   return [

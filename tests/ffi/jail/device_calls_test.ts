@@ -1,0 +1,49 @@
+import { assert, assertEquals } from "@std/assert";
+import { type CallName, CallNumber } from "../../../src/ffi/jail/call_numbers.ts";
+import { serviceFilter, startFilter } from "../../../src/ffi/jail/device_calls.ts";
+import { compileFilter, type Filter } from "../../../src/ffi/jail/seccomp.ts";
+
+/** The calls that a filter lets through under some conditions or without. */
+function allowed({ rules }: Filter): Set<CallName> {
+  return new Set(rules.filter(({ verdict }) => verdict === "allow").map(({ call }) => call));
+}
+
+const DANGEROUS: readonly CallName[] = [
+  ...["execve", "execveat", "fork", "vfork", "clone3", "ptrace", "process_vm_readv", "process_vm_writev"] as const,
+  ...["open", "openat", "socket", "connect", "bind", "listen", "kill", "mount", "umount2", "unshare", "setns"] as const,
+  ...["pivot_root", "bpf", "userfaultfd", "io_uring_setup", "io_uring_register", "pidfd_open", "pidfd_getfd"] as const,
+  ...["setresuid", "capset", "seccomp", "keyctl", "add_key", "perf_event_open", "init_module", "personality"] as const,
+];
+
+Deno.test("a process that serves can open, execute, connect to, trace and signal nothing", () => {
+  const calls = allowed(serviceFilter());
+  assertEquals(DANGEROUS.filter((call) => calls.has(call)), []);
+});
+
+Deno.test("what is not in the table ends a process that serves, and fails in one that starts", () => {
+  assertEquals(serviceFilter().otherwise, "kill");
+  assertEquals(startFilter().otherwise, { errno: 1 });
+});
+
+Deno.test("a process that serves keeps no right that it did not have at its start", () => {
+  const atStart = allowed(startFilter());
+  assertEquals([...allowed(serviceFilter())].filter((call) => !atStart.has(call)), []);
+});
+
+Deno.test("no rule stands behind one that always applies", () => {
+  for (const { rules } of [startFilter(), serviceFilter()]) {
+    const settled = new Set<CallName>();
+    for (const { call, when = [] } of rules) {
+      // The start allows without conditions what is conditional later.
+      assert(!settled.has(call) || ["mmap", "prctl"].includes(call), `${call} is settled already`);
+      if (when.length === 0) settled.add(call);
+    }
+  }
+});
+
+Deno.test("the filters are short enough for the kernel, and name calls that there are", () => {
+  for (const filter of [startFilter(), serviceFilter()]) {
+    assert(compileFilter(filter).length < 1000);
+    for (const { call } of filter.rules) assert(CallNumber[call] >= 0);
+  }
+});
