@@ -24,7 +24,7 @@ import {
   type Identity,
   keepingDumpable,
 } from "../ffi/jail/privileges.ts";
-import { installFilter } from "../ffi/jail/seccomp.ts";
+import { type Filter, installFilter } from "../ffi/jail/seccomp.ts";
 import { cString } from "../ffi/syscall.ts";
 import type { ChildProcess } from "../ffi/process.ts";
 import { type ProgramFiles, programFiles } from "./program_files.ts";
@@ -41,6 +41,10 @@ export interface JailOptions {
   readonly readable?: readonly string[];
   /** Who it is to be, where this process is root's. */
   readonly identity: Identity;
+  /** The system calls that it may make. @default {those of a device process that starts} */
+  readonly filter?: Filter;
+  /** What to try, one after the other. @default {everything that there is, from the best on} */
+  readonly isolations?: readonly Isolation[];
 }
 
 /** Ids from here on belong to no account: they are above what distributions and directories give away, and below 2 ** 31. */
@@ -74,8 +78,8 @@ export interface JailedProcess {
   emptyRoot(): void;
 }
 
-/** How much of its own a process gets: everything, the host's process ids and /proc, or nothing. */
-type Isolation = "full" | "host pids" | "none";
+/** How much of its own a process gets: everything, all but the host's process ids and /proc, or nothing. */
+export type Isolation = "full" | "host pids" | "none";
 
 /** From the best on. */
 const ISOLATIONS: readonly Isolation[] = ["full", "host pids", "none"];
@@ -157,7 +161,7 @@ function jailScript(options: JailOptions, isolation: Isolation, spares: Readonly
     denyNewPrivileges(),
     ...restrictPaths(isolation, files, landlockVersion()),
     unblockSignals(),
-    installFilter(startFilter()),
+    installFilter(options.filter ?? startFilter()),
     execute(options, program),
   ];
 }
@@ -197,28 +201,38 @@ function spareDescriptors(descriptors: JailOptions["descriptors"]): Map<number, 
   }
 }
 
+/** What a process lacks that is isolated in this way only. */
+function missingWalls(isolation: Isolation, failure: SyscallError | undefined): MissingWall[] {
+  const missing: MissingWall[] = [];
+  const why = failure?.message ?? "it was not asked for";
+  if (isolation === "host pids") missing.push({ wall: "pid namespace", why });
+  if (isolation === "none") missing.push({ wall: "namespaces", why });
+  if (!isRoot()) missing.push({ wall: "identity", why: "only root can give it one" });
+  if (landlockVersion() === 0) missing.push({ wall: "Landlock", why: "this kernel has none, or has it switched off" });
+  return missing;
+}
+
 /**
  * Starts a program in a jail, behind as many walls as this host has. It is killed when the calling thread ends.
  *
  * @throws {SyscallError} when it cannot be started even behind fewer walls.
  */
 export function spawnJailed(options: JailOptions): JailedProcess {
+  const { isolations = ISOLATIONS } = options;
   const spares = spareDescriptors(options.descriptors);
-  const missing: MissingWall[] = [];
-  if (!isRoot()) missing.push({ wall: "identity", why: "only root can give it one" });
-  if (landlockVersion() === 0) missing.push({ wall: "Landlock", why: "this kernel has none, or has it switched off" });
+  let failure: SyscallError | undefined;
   try {
-    for (const isolation of ISOLATIONS) {
+    for (const isolation of isolations) {
       try {
         const process = attempt(options, isolation, spares);
-        return { process, missing, emptyRoot: () => isolation !== "none" && clearRoot(process, options) };
+        const emptyRoot = () => isolation === "none" ? undefined : clearRoot(process, options);
+        return { process, missing: missingWalls(isolation, failure), emptyRoot };
       } catch (error) {
-        if (!(error instanceof SyscallError) || isolation === "none") throw error;
-        if (isolation === "host pids") missing.pop();
-        missing.push({ wall: isolation === "full" ? "pid namespace" : "namespaces", why: error.message });
+        if (!(error instanceof SyscallError)) throw error;
+        failure = error;
       }
     }
-    throw new TypeError("there is always a last attempt");
+    throw failure ?? new RangeError("No way to isolate a process is to be tried");
   } finally {
     for (const spare of spares.values()) closeFd(spare);
   }

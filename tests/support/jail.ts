@@ -4,6 +4,7 @@
  * @module
  */
 import { type ScriptCall, type ScriptStep, startScript } from "../../src/ffi/jail/child_script.ts";
+import { landlockVersion } from "../../src/ffi/jail/landlock.ts";
 import { mapIdentity, Namespace } from "../../src/ffi/jail/namespaces.ts";
 import { currentIdentity } from "../../src/ffi/jail/privileges.ts";
 import type { ExitStatus } from "../../src/ffi/process.ts";
@@ -54,3 +55,10 @@ export const NAMESPACES: Requirement = {
 
 /** What only root can do. */
 export const ROOT: Requirement = { name: "root", remedy: "run the tests as root", isMet: () => isRoot };
+
+/** Restrictions of paths. */
+export const LANDLOCK: Requirement = {
+  name: "Landlock",
+  remedy: "boot a kernel with CONFIG_SECURITY_LANDLOCK, and lsm=landlock,…",
+  isMet: () => landlockVersion() > 0,
+};

@@ -15,18 +15,12 @@ import {
   keepingDumpable,
 } from "../../../src/ffi/jail/privileges.ts";
 import { cString, syscalls } from "../../../src/ffi/syscall.ts";
-import { behind, enterUserNamespace, NAMESPACES, ROOT, USER_NAMESPACE } from "../../support/jail.ts";
-import { type Requirement, testNeeding } from "../../support/requirements.ts";
+import { behind, enterUserNamespace, LANDLOCK, NAMESPACES, ROOT, USER_NAMESPACE } from "../../support/jail.ts";
+import { testNeeding } from "../../support/requirements.ts";
 
 const AT_FDCWD = -100;
 const [AF_INET, SOCK_STREAM] = [2, 1];
 const ID = 0x7abc_def0;
-
-const LANDLOCK: Requirement = {
-  name: "Landlock",
-  remedy: "boot a kernel with CONFIG_SECURITY_LANDLOCK, and lsm=landlock,…",
-  isMet: () => landlockVersion() > 0,
-};
 
 function open(path: string, flags: number = OpenFlags.O_RDONLY): ScriptCall {
   return call("openat", [AT_FDCWD, cString(path), flags | OpenFlags.O_CLOEXEC, 0o600]);
