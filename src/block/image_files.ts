@@ -8,11 +8,12 @@
 import { blockDeviceSize, closeFd, fileStatus, FileType, OpenFlags, readAt } from "../ffi/file.ts";
 import type { DriveConfig, ImageFormat } from "../options/storage.ts";
 import { folderOf, resolveImageName, showName } from "./image_names.ts";
+import { identityOf } from "./open_host_file.ts";
 import { type GivenFile, openPath, openTemporary, TEMPORARY_FOLDER } from "./open_path.ts";
 import { detectFormat, PROBE_SIZE } from "./probe.ts";
 import { hasFeature, Incompatible, parseHeader, type Qcow2Header } from "./qcow2/header.ts";
 
-/** Longest chain of files, which ends one that leads back to itself. */
+/** Longest chain of files. */
 const LONGEST_CHAIN = 200;
 
 /** A qcow2 header lies within the first cluster, which is this long at most. */
@@ -40,12 +41,12 @@ export function openDriveFiles({ file, format, readOnly, snapshot }: DriveFiles)
 }
 
 function openLayer(files: GivenFile[], path: string, format: ImageFormat | undefined, writable: boolean): void {
-  if (files.length > LONGEST_CHAIN) return;
   const access = writable ? OpenFlags.O_RDWR : OpenFlags.O_RDONLY;
   const fd = openPath("open", path, access);
+  const isAgain = files.some((file) => identityOf(file.fd) === identityOf(fd));
   files.push({ path, fd });
   const header = headerOf(fd, path, format);
-  if (header === undefined) return;
+  if (header === undefined || isAgain || files.length > LONGEST_CHAIN) return;
   const { dataFile, backingFile, backingFormat, incompatibleFeatures } = header;
   if (dataFile !== undefined && hasFeature(incompatibleFeatures, Incompatible.EXTERNAL_DATA_FILE)) {
     naming(path, "data file", dataFile, () => {

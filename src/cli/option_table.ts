@@ -276,8 +276,7 @@ export const OPTIONS = {
   },
   "sandbox": {
     section: "Machine",
-    description:
-      "leaves the process few system calls: it opens, connects to and executes nothing once it serves its devices",
+    description: "while it serves, the process has few system calls left: it opens and executes nothing",
     roles: REMOTE,
     argument: {
       kind: "properties",

@@ -1,8 +1,9 @@
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { parseCommandLine } from "../../src/cli/command_line.ts";
 import { deviceProcessArguments } from "../../src/options/device_arguments.ts";
 import type { ControllerConfig, DriveConfig, ScsiDiskConfig } from "../../src/options/storage.ts";
+import type { RemoteConfig } from "../../src/remote/config.ts";
 import { refuses, remote } from "./parsing.ts";
 
 const LSI = "-device lsi53c895a,id=lsi0";
@@ -46,9 +47,25 @@ Deno.test("an object serves the controller that it names, with its disks", () =>
   assertEquals(config, {
     name: undefined,
     exitWithParent: false,
+    sandbox: false,
+    files: [],
     objects: [{ id: "robj0", fd: 5, device: { driver: "lsi53c895a", id: "lsi0", disks: [disk] }, accelerated: true }],
     monitors: [],
   });
+});
+
+Deno.test("files that are open already have the path that is said, or that of their set", () => {
+  const { files } = remote(`${LSI} ${OBJECT} -add-fd fd=7,set=0,opaque=/a,,b -add-fd set=12,fd=8`);
+  assertEquals(files, [{ fd: 7, path: "/a,b" }, { fd: 8, path: "/dev/fdset/12" }]);
+  refuses(
+    `-machine remote ${LSI} ${OBJECT} -add-fd fd=5,set=0`,
+    "-object remote-object,id=robj0: fd=5 belongs to -add-fd already",
+  );
+});
+
+Deno.test("system calls are filtered where that is asked for", () => {
+  const asked = (options: string) => remote(`${LSI} ${OBJECT} ${options}`).sandbox;
+  assertEquals(["", "-sandbox on", "-sandbox off", "-sandbox enable=on"].map(asked), [false, true, false, true]);
 });
 
 Deno.test("accesses come through shared memory, unless the object says otherwise", () => {
@@ -361,9 +378,23 @@ Deno.test("a device process that a VMM starts reads its own configuration back",
       config: {
         name: undefined,
         exitWithParent: true,
+        sandbox: false,
+        files: [],
         objects: [{ id: "remote0", fd, device, accelerated: true }],
         monitors: [monitor],
       },
     });
+  }));
+});
+
+Deno.test("a device process in a jail reads back which descriptor is which file", () => {
+  const device: ControllerConfig = { driver: "lsi53c895a", id: "lsi0", disks: [] };
+  const path = fc.string({ minLength: 1, unit: "grapheme" }).filter((text) => !text.includes("\0"));
+  fc.assert(fc.property(fc.array(path, { maxLength: 9 }), (paths) => {
+    const files = paths.map((path, i) => ({ path, fd: 4 + i }));
+    const command = parseCommandLine(deviceProcessArguments(device, { link: 3 }, { files }));
+    assert(command.kind === "remote");
+    const { sandbox, files: read } = (command as { config: RemoteConfig }).config;
+    assertEquals([sandbox, read], [true, files]);
   }));
 });

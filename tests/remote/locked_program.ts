@@ -1,0 +1,65 @@
+/** A program that does what it is told to, and prints what came of it; locked down before, where the second word says so. */
+import { EventLoop } from "../../src/event_loop.ts";
+import { listDirectory, openFile, OpenFlags, readAt, readFd, truncateFile } from "../../src/ffi/file.ts";
+import { createMemoryFile } from "../../src/ffi/memory.ts";
+import { cString, syscalls } from "../../src/ffi/syscall.ts";
+import { lockDown } from "../../src/remote/lockdown.ts";
+
+const AT_FDCWD = -100;
+const [PROT_READ_EXEC, MAP_PRIVATE] = [5, 2];
+
+const memory = createMemoryFile("locked-program", 4096, false);
+const open = openFile("/etc/passwd", OpenFlags.O_RDONLY);
+const tasks = listDirectory("/proc/self/task");
+const statuses = tasks.map((task) => openFile(`/proc/self/task/${task}/status`, OpenFlags.O_RDONLY));
+
+/** Makes garbage, functions that get optimised, and reads and writes of files. */
+function work(): string {
+  let kept: unknown[] = [];
+  for (let i = 0; i < 300_000; i++) {
+    kept.push({ i, text: `number ${i}` });
+    if (kept.length > 20_000) kept = [];
+  }
+  const text = new Uint8Array(16);
+  const sizes = Array.from({ length: 2000 }, (_, i) => readAt(open, i % 8, text));
+  truncateFile(memory, 8192);
+  return new Set(sizes).size === 1 ? "done" : "files cannot be read";
+}
+
+function countFilters(): string {
+  const bytes = new Uint8Array(8192);
+  const counts = statuses.map((fd) => {
+    const text = new TextDecoder().decode(bytes.slice(0, readFd(fd, bytes)));
+    return /^Seccomp_filters:\s*(\d+)/m.exec(text)?.[1];
+  });
+  return counts.join(" ");
+}
+
+function exhaustHeap(): never {
+  const kept: unknown[] = [];
+  for (;;) kept.push(new Array(100_000).fill({}));
+}
+
+const ACTS: Readonly<Record<string, () => unknown>> = {
+  "open a file": () => syscalls().openat(AT_FDCWD, cString("/etc/passwd"), 0, 0),
+  "map code out of a file": () => syscalls().mmap(0n, 4096n, PROT_READ_EXEC, MAP_PRIVATE, memory, 0n),
+  "set up io_uring": () => syscalls().io_uring_setup(4, new Uint8Array(120)),
+  "look for a file": () => syscalls().readlinkat(AT_FDCWD, cString("/proc/self/exe"), new Uint8Array(999), 999),
+  "duplicate anywhere": () => syscalls().dup3(open, 900, 0),
+  "open a socket": () => syscalls().socket(1, 1, 0),
+  "signal its parent": () => syscalls().kill(1, 0),
+  "register with io_uring": () => syscalls().io_uring_register(memory, 0, new Uint8Array(1), 0),
+  "open a process": () => syscalls().pidfd_open(syscalls().getpid(), 0),
+  "delete a timer": () => syscalls().timer_delete(0),
+  "work": work,
+  "count filters": countFilters,
+  "throw": () => {
+    throw new Error("what was thrown");
+  },
+  "exhaust the heap": exhaustHeap,
+};
+
+const [name, locked] = Deno.args;
+if (locked === "true") lockDown(new EventLoop());
+const result = ACTS[name]();
+Deno.stdout.writeSync(new TextEncoder().encode(`${result}\n`));
