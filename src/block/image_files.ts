@@ -20,23 +20,23 @@ const LONGEST_CHAIN = 200;
 const LARGEST_CLUSTER = 2 ** 21;
 
 /** What of a drive says which files it has. */
-export type DriveFiles = Pick<DriveConfig, "file" | "format" | "readOnly" | "snapshot">;
+export type DriveFiles = Pick<DriveConfig, "id" | "file" | "format" | "readOnly" | "snapshot">;
 
 /**
  * Opens the files of a drive, each under the path by which the process that serves the drive will ask for it.
  *
- * @throws {Error} naming a file that cannot be opened, and each image above it. Nothing stays open then.
+ * @throws {Error} naming the drive, a file that cannot be opened, and each image above that. Nothing stays open then.
  */
-export function openDriveFiles({ file, format, readOnly, snapshot }: DriveFiles): GivenFile[] {
+export function openDriveFiles({ id, file, format, readOnly, snapshot }: DriveFiles): GivenFile[] {
   const files: GivenFile[] = [];
   const writable = !readOnly && !snapshot;
   try {
     openLayer(files, file, format, writable);
     if (snapshot && !readOnly) files.push({ path: TEMPORARY_FOLDER, fd: openTemporary() });
     return files;
-  } catch (error) {
+  } catch (cause) {
     for (const { fd } of files) closeFd(fd);
-    throw error;
+    throw new Error(`drive ${id}`, { cause });
   }
 }
 

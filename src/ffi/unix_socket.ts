@@ -25,7 +25,10 @@ const BACKLOG = 1;
 export interface ListeningSocket {
   /** Non-blocking, close-on-exec. */
   readonly fd: number;
-  /** Takes the path away, if it still leads to this socket, and closes the socket. */
+  /**
+   * Takes the path away, if it still leads to this socket, and closes the socket. A process that has given up the right to leaves the path to
+   * whoever listens there next.
+   */
   close(): void;
 }
 
@@ -45,8 +48,13 @@ export function listenAt(path: string): ListeningSocket {
     return {
       fd,
       close() {
-        if (isSameFile(bound, pathStatus(path))) unlinkFile(path);
-        closeFd(fd);
+        try {
+          if (isSameFile(bound, pathStatus(path))) unlinkFile(path);
+        } catch (error) {
+          if (!isForbidden(error)) throw error;
+        } finally {
+          closeFd(fd);
+        }
       },
     };
   } catch (error) {
@@ -120,6 +128,10 @@ function isListenedAt(path: string): boolean {
   } finally {
     closeFd(fd);
   }
+}
+
+function isForbidden(error: unknown): boolean {
+  return error instanceof SyscallError && (error.errno === Errno.EPERM || error.errno === Errno.EACCES);
 }
 
 /** The status of what a path leads to, without following a symbolic link at its end; `undefined` where there is nothing. */

@@ -24,7 +24,7 @@ function inFolder(body: (folder: string) => void): () => void {
 
 /** The files of a drive, and how each is open; they are closed again. */
 function filesOf(file: string, options: { readOnly?: boolean; snapshot?: boolean; format?: "raw" | "qcow2" } = {}) {
-  const drive = { file, format: undefined, readOnly: false, snapshot: false, ...options };
+  const drive = { id: "d0", file, format: undefined, readOnly: false, snapshot: false, ...options };
   return openDriveFiles(drive).map(({ path, fd }) => {
     const access = statusFlags(fd) & 3;
     closeFd(fd);
@@ -78,8 +78,12 @@ testNeeding(
   inFolder((folder) => {
     create(folder, "-u", "-b", "gone.img", "-F", "raw", "a.qcow2", "1M");
     const error = assertThrows(() => filesOf(`${folder}/a.qcow2`), Error) as Error;
-    assertEquals(error.message, `Cannot open ${folder}/a.qcow2: its backing file "gone.img"`);
-    assertEquals((error.cause as Error).message, `Cannot open ${folder}/gone.img: there is no such file`);
+    const causes = [error, error.cause, (error.cause as Error).cause] as Error[];
+    assertEquals(causes.map(({ message }) => message), [
+      "drive d0",
+      `Cannot open ${folder}/a.qcow2: its backing file "gone.img"`,
+      `Cannot open ${folder}/gone.img: there is no such file`,
+    ]);
   }),
 );
 
@@ -109,7 +113,7 @@ testNeeding(
   inFolder((folder) => {
     Deno.writeFileSync(`${folder}/base.img`, new Uint8Array(65536).fill(5));
     create(folder, "-b", "base.img", "-F", "raw", "top.qcow2");
-    const drive = { file: `${folder}/top.qcow2`, format: undefined, readOnly: false, snapshot: true };
+    const drive = { id: "d0", file: `${folder}/top.qcow2`, format: undefined, readOnly: false, snapshot: true };
     giveFiles(openDriveFiles(drive));
     Deno.renameSync(`${folder}/base.img`, `${folder}/moved.img`);
     Deno.removeSync(`${folder}/top.qcow2`);

@@ -121,7 +121,7 @@ const DEVICE_CALLS: readonly DeviceCall[] = [
   { calls: ["io_uring_register"], later: "fatal", reason: "images: the engine's start" },
   { calls: ["io_uring_enter"], later: "allowed", reason: "images: the engine, on a ring that is restricted" },
   { calls: ["memfd_create"], later: "allowed", reason: "our system calls' code (start); the registers' shadow" },
-  { calls: ["fstat"], later: "allowed", reason: "what a descriptor is that a proxy sent" },
+  { calls: ["fstat", "fstatfs"], later: "allowed", reason: "what a descriptor is that a proxy sent" },
   {
     calls: ["fcntl"],
     later: "allowed",
@@ -190,7 +190,7 @@ const DEVICE_CALLS: readonly DeviceCall[] = [
     reason: "libraries, Deno's modules and its cache (start); libc and V8 look into /proc when memory grows",
   },
   {
-    calls: ["getcwd", "getdents64", "mkdir", "unlink", "fstatfs", "uname", "sysinfo", "fsync"],
+    calls: ["getcwd", "getdents64", "mkdir", "unlink", "unlinkat", "uname", "sysinfo", "fsync"],
     later: "refused",
     reason: "Deno's start, and that of its workers",
   },
