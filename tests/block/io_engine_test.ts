@@ -20,9 +20,9 @@ interface Setting {
 
 const MODES: readonly AioMode[] = ["io_uring", "threads"];
 
-/** Registers a test for both engines. */
-function engineTest(name: string, body: (setting: Setting) => void): void {
-  for (const aio of MODES) {
+/** Registers a test for engines. @param modes Which. @default {both} */
+function engineTest(name: string, body: (setting: Setting) => void, modes: readonly AioMode[] = MODES): void {
+  for (const aio of modes) {
     testNeeding(aio === "io_uring" ? [IO_URING] : [], `${aio}: ${name}`, async () => {
       const loop = new EventLoop();
       const { engine, release } = leaseEngine(loop, aio);
@@ -218,3 +218,17 @@ function useThreads(): void {
   engine.close();
   loop.close();
 }
+
+// That of threads is tested with processes that are locked down: a test is slow to start threads.
+engineTest("an engine that has started all that it needs goes on as before, and starts nothing more", (setting) => {
+  const { engine, fd } = setting;
+  engine.prepare(new Set([FileOperation.TRUNCATE]));
+  const before = openDescriptors();
+  const buffer = new Uint8Array(512).fill(3);
+  const write = { operation: FileOperation.WRITE, length: 512, buffer };
+  assertEquals(perform(setting, new Array(20).fill(write)), new Array(20).fill(512));
+  const seek = (offset: number) => perform(setting, [{ operation: FileOperation.SEEK_DATA, offset }]);
+  assertEquals([seek(0), seek(4096)], [[0], [-Errno.ENXIO]]);
+  assertEquals(perform(setting, [{ operation: FileOperation.TRUNCATE, offset: 99 }]), [0]);
+  assertEquals([fileStatus(fd).size, openDescriptors()], [99, before]);
+}, ["io_uring"]);

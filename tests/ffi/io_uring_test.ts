@@ -148,3 +148,18 @@ ringTest("no completion stays without a signal, however it meets those who look 
     assertEquals(complete(setting, 2), new Map([[0, BLOCK], [1, BLOCK]]));
   }
 });
+
+ringTest("a ring does nothing that is not used here, whoever has it", (setting) => {
+  const { ring, fd } = setting;
+  const { READ } = RingOperation;
+  const IORING_OP_OPENAT = 18;
+  const table: Record<string, number> = RingOperation;
+  try {
+    // The requests of a process that somebody else has taken over.
+    table.READ = IORING_OP_OPENAT;
+    ring.read(1, fd, 0, lastingAddress(new Uint8Array(16)), 0);
+    assertEquals(complete(setting, 1), new Map([[1, -Errno.EACCES]]));
+  } finally {
+    table.READ = READ;
+  }
+});
