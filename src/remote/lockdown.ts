@@ -1,21 +1,31 @@
 /**
- * The last step into the jail, which a device process takes by itself: once it has all that it will ever open, it gives up opening.
+ * The last step into the jail, which a device process takes by itself: once it has all open that it will ever need, and before it looks
+ * into any of it, it gives up opening.
  *
  * @module
  */
-import { prepareEngines } from "../block/io_engine.ts";
+import { openDriveFiles } from "../block/image_files.ts";
+import { leaseEngine, prepareEngines } from "../block/io_engine.ts";
+import { findGivenFile, giveFiles } from "../block/open_path.ts";
 import type { EventLoop } from "../event_loop.ts";
+import { FileOperation } from "../ffi/blocking_io.ts";
+import { fileStatus, FileType } from "../ffi/file.ts";
 import { serviceFilter } from "../ffi/jail/device_calls.ts";
 import { denyNewPrivilegesHere } from "../ffi/jail/privileges.ts";
 import { filterThisProcess } from "../ffi/jail/seccomp.ts";
+import type { DriveConfig } from "../options/storage.ts";
 
 /**
- * Leaves this process, all its threads, the system calls that serving devices takes, for good.
+ * Leaves this process, all its threads, the system calls that serving devices takes, for good. Images, which may be malicious, are opened
+ * after that: their files are then, and the engines that read them.
  *
- * @param loop What the devices are served from; their images are open.
- * @throws {Error} when the kernel has no filters.
+ * @param loop What the devices will be served from.
+ * @param drives What they will have. Files that were not given are opened here.
+ * @returns what gives back what was held ready, once the images are open.
+ * @throws {Error} when a file or an engine cannot be had, or the kernel has no filters.
  */
-export function lockDown(loop: EventLoop): void {
+export function lockDown(loop: EventLoop, drives: readonly DriveConfig[] = []): () => void {
+  const leases = drives.map((drive) => holdReady(loop, drive));
   prepareEngines(loop);
   try {
     denyNewPrivilegesHere();
@@ -23,4 +33,23 @@ export function lockDown(loop: EventLoop): void {
   } catch (cause) {
     throw new Error("Cannot restrict the device process's system calls (-sandbox off does without)", { cause });
   }
+  return () => leases.forEach(({ release }) => release());
+}
+
+/** Opens what a drive needs. */
+function holdReady(loop: EventLoop, drive: DriveConfig) {
+  const { id, file, aio } = drive;
+  if (findGivenFile(file) === undefined) giveFiles(openDriveFiles(drive));
+  try {
+    const lease = leaseEngine(loop, aio);
+    if (isBlockDevice(file)) lease.expect([FileOperation.DISCARD, FileOperation.ZERO_OUT]);
+    return lease;
+  } catch (cause) {
+    throw new Error(`drive ${id}: Cannot open ${file}`, { cause });
+  }
+}
+
+function isBlockDevice(file: string): boolean {
+  const fd = findGivenFile(file);
+  return fd !== undefined && (fileStatus(fd).mode & FileType.MASK) === FileType.BLOCK_DEVICE;
 }

@@ -10,7 +10,7 @@
 import { closeGivenFiles, giveFiles } from "../block/open_path.ts";
 import { isInheritedFd } from "../ffi/file.ts";
 import { endWithParent } from "../ffi/process.ts";
-import type { ControllerConfig, RemoteConfig } from "./config.ts";
+import type { ControllerConfig, DriveConfig, RemoteConfig } from "./config.ts";
 import { registerDevice } from "./devices.ts";
 import { Lsi53c895a } from "./lsi53c895a/lsi53c895a.ts";
 import { openEndpoints } from "../qmp/endpoint.ts";
@@ -42,10 +42,10 @@ export async function runRemote(config: RemoteConfig): Promise<number> {
   const machine = new RemoteMachine(log);
   const { loop, runState } = machine;
   try {
-    for (const object of config.objects) {
-      requireGiven(object);
-      machine.add(object);
-    }
+    config.objects.forEach(requireGiven);
+    const release = config.sandbox ? lockDown(loop, drivesOf(config)) : undefined;
+    for (const object of config.objects) machine.add(object);
+    release?.();
     closeGivenFiles();
     markPhase("devices and images");
     let quit = false;
@@ -63,7 +63,6 @@ export async function runRemote(config: RemoteConfig): Promise<number> {
       markPhase("first messages");
       printPhases("device process", log);
     }
-    if (config.sandbox) lockDown(loop);
     while (machine.size > 0 && !quit) machine.turn();
     server.close();
   } finally {
@@ -71,6 +70,10 @@ export async function runRemote(config: RemoteConfig): Promise<number> {
     monitors.close();
   }
   return machine.failed ? 1 : 0;
+}
+
+function drivesOf({ objects }: RemoteConfig): DriveConfig[] {
+  return objects.flatMap(({ device }) => device.disks.map(({ drive }) => drive));
 }
 
 /** Deno has descriptors of its own among the first numbers, even sockets. */

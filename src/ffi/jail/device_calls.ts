@@ -31,6 +31,8 @@ interface DeviceCall {
 /** asm-generic/mman-common.h */
 const PROT_EXEC = 4;
 const MAP_ANONYMOUS = 0x20;
+/** linux/fcntl.h: of a descriptor. A path may be given all the same, and be looked for in a root that is empty. */
+const AT_EMPTY_PATH = 0x1000;
 /** linux/sched.h */
 const CLONE_THREAD = 0x10000;
 
@@ -106,12 +108,17 @@ const DEVICE_CALLS: readonly DeviceCall[] = [
     reason: "our loop, and that of each of Deno's threads",
   },
   { calls: ["eventfd2"], later: "allowed", reason: "whether a descriptor is an eventfd is told by making one" },
-  { calls: ["timerfd_create"], later: "fatal", reason: "our loop's timer" },
-  { calls: ["timerfd_settime"], later: "allowed", reason: "our loop's timer" },
+  { calls: ["timerfd_create", "timerfd_settime"], later: "allowed", reason: "our loop's timer, and QMP's" },
   {
     calls: ["pread64", "pwrite64", "preadv2", "pwritev2", "fdatasync", "fallocate", "ftruncate", "lseek"],
     later: "allowed",
     reason: "images: reads and writes that need no waiting, and all requests of the engine of threads",
+  },
+  {
+    calls: ["statx"],
+    later: "allowed",
+    when: [[{ index: 2, mask: AT_EMPTY_PATH, equals: AT_EMPTY_PATH }]],
+    reason: "images: what direct I/O asks of requests",
   },
   {
     calls: ["io_uring_setup"],
@@ -179,7 +186,6 @@ const DEVICE_CALLS: readonly DeviceCall[] = [
       "newfstatat",
       "stat",
       "lstat",
-      "statx",
       "readlink",
       "readlinkat",
       "access",
@@ -218,11 +224,11 @@ function rulesFor({ calls, later, when = [[]] }: DeviceCall, lockedDown: boolean
  * is locked down, so this is a wall for later mistakes: what is not in the table fails with EPERM.
  */
 export function startFilter(): Filter {
-  const libraries: FilterRule = { call: "mmap", verdict: "allow" };
+  const libraries: FilterRule[] = [{ call: "mmap", verdict: "allow" }, { call: "statx", verdict: "allow" }];
   const lifetime: FilterRule = { call: "prctl", when: [{ index: 0, equals: PR_SET_PDEATHSIG }], verdict: "allow" };
   const filtering: FilterRule = { call: "seccomp", verdict: "allow" };
   const rules = DEVICE_CALLS.flatMap((entry) => rulesFor(entry, false));
-  return { rules: [libraries, lifetime, filtering, NO_CLONE3, ...rules], otherwise: DENIED };
+  return { rules: [...libraries, lifetime, filtering, NO_CLONE3, ...rules], otherwise: DENIED };
 }
 
 /** What a device process may do once it serves: it opens, executes and connects to nothing; what is not in the table ends it. */
