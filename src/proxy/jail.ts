@@ -144,8 +144,17 @@ function execute({ command, env }: JailOptions, program: string): ScriptStep {
   return call("execve", [cString(program), command.map(cString), variables], { of: program });
 }
 
+/** One way to shut a process in. */
+interface Attempt {
+  readonly isolation: Isolation;
+  /** `undefined`: it stays who this process is. */
+  readonly identity: Identity | undefined;
+  /** Number there → duplicate here. */
+  readonly spares: ReadonlyMap<number, number>;
+}
+
 /** Everything between a child's birth and its program. */
-function jailScript(options: JailOptions, isolation: Isolation, spares: ReadonlyMap<number, number>): ScriptStep[] {
+function jailScript(options: JailOptions, { isolation, identity, spares }: Attempt): ScriptStep[] {
   const files = programFiles(options.command[0], options.readable);
   const program = isolation === "none" ? options.command[0] : files.program;
   return [
@@ -155,7 +164,7 @@ function jailScript(options: JailOptions, isolation: Isolation, spares: Readonly
     ...enterNamespaces(isolation, files),
     ...limitResources(limits(isolation)),
     ...emptyBoundingSet(),
-    ...isRoot() ? assumeIdentity(options.identity) : [],
+    ...identity === undefined ? [] : assumeIdentity(identity),
     ...dropCapabilities(),
     dieWithParent(),
     denyNewPrivileges(),
@@ -173,9 +182,9 @@ function namespacesOf(isolation: Isolation): number {
 }
 
 /** @throws {SyscallError} naming the call that failed; there is no child then. */
-function attempt(options: JailOptions, isolation: Isolation, spares: ReadonlyMap<number, number>): ChildProcess {
-  const script = jailScript(options, isolation, spares);
-  const { process, failed } = keepingDumpable(() => startScript(script, { namespaces: namespacesOf(isolation) }));
+function attempt(options: JailOptions, way: Attempt): ChildProcess {
+  const script = jailScript(options, way);
+  const { process, failed } = keepingDumpable(() => startScript(script, { namespaces: namespacesOf(way.isolation) }));
   if (failed === undefined) return process;
   process.wait();
   process.close();
@@ -201,15 +210,44 @@ function spareDescriptors(descriptors: JailOptions["descriptors"]): Map<number, 
   }
 }
 
-/** What a process lacks that is isolated in this way only. */
-function missingWalls(isolation: Isolation, failure: SyscallError | undefined): MissingWall[] {
+/** Root of a container has few ids to give away, or none. */
+function isOfIdentity(error: SyscallError): boolean {
+  return /^set(groups|resgid|resuid)\b/.test(error.call);
+}
+
+/** What a process lacks that was shut in after these failures. */
+function missingWalls(isolation: Isolation, failures: readonly SyscallError[]): MissingWall[] {
   const missing: MissingWall[] = [];
-  const why = failure?.message ?? "it was not asked for";
+  const why = failures.findLast((error) => !isOfIdentity(error))?.message ?? "it was not asked for";
   if (isolation === "host pids") missing.push({ wall: "pid namespace", why });
   if (isolation === "none") missing.push({ wall: "namespaces", why });
-  if (!isRoot()) missing.push({ wall: "identity", why: "only root can give it one" });
+  const identity = isRoot() ? failures.find(isOfIdentity)?.message : "only root can give it one";
+  if (identity !== undefined) missing.push({ wall: "identity", why: identity });
   if (landlockVersion() === 0) missing.push({ wall: "Landlock", why: "this kernel has none, or has it switched off" });
   return missing;
+}
+
+/** Tries one way after the other. @throws {SyscallError} what the last failed of. */
+function attemptAll(
+  options: JailOptions,
+  spares: Attempt["spares"],
+): Pick<JailedProcess, "process" | "missing"> & Attempt {
+  const failures: SyscallError[] = [];
+  let identity = isRoot() ? options.identity : undefined;
+  const isolations = [...options.isolations ?? ISOLATIONS];
+  while (isolations.length > 0) {
+    const way = { isolation: isolations[0], identity, spares };
+    try {
+      const process = attempt(options, way);
+      return { ...way, process, missing: missingWalls(way.isolation, failures) };
+    } catch (error) {
+      if (!(error instanceof SyscallError)) throw error;
+      failures.push(error);
+      if (identity !== undefined && isOfIdentity(error)) identity = undefined;
+      else isolations.shift();
+    }
+  }
+  throw failures.at(-1) ?? new RangeError("No way to isolate a process is to be tried");
 }
 
 /**
@@ -218,21 +256,10 @@ function missingWalls(isolation: Isolation, failure: SyscallError | undefined): 
  * @throws {SyscallError} when it cannot be started even behind fewer walls.
  */
 export function spawnJailed(options: JailOptions): JailedProcess {
-  const { isolations = ISOLATIONS } = options;
   const spares = spareDescriptors(options.descriptors);
-  let failure: SyscallError | undefined;
   try {
-    for (const isolation of isolations) {
-      try {
-        const process = attempt(options, isolation, spares);
-        const emptyRoot = () => isolation === "none" ? undefined : clearRoot(process, options);
-        return { process, missing: missingWalls(isolation, failure), emptyRoot };
-      } catch (error) {
-        if (!(error instanceof SyscallError)) throw error;
-        failure = error;
-      }
-    }
-    throw failure ?? new RangeError("No way to isolate a process is to be tried");
+    const { process, missing, isolation } = attemptAll(options, spares);
+    return { process, missing, emptyRoot: () => isolation === "none" ? undefined : clearRoot(process, options) };
   } finally {
     for (const spare of spares.values()) closeFd(spare);
   }

@@ -33,3 +33,18 @@ Deno.test("every segment of the stub library lies inside the file", () => {
   const elf = buildStubLibrary(STUBS, "stubs");
   for (const { offset, fileSize } of programHeaders(elf)) assertEquals(offset + fileSize <= elf.length, true);
 });
+
+Deno.test("functions may be of any length, and each is found under its name", () => {
+  // mov eax, n; ret, with so many nops in front
+  const answer = (n: number, nops: number) => Uint8Array.of(...new Array(nops).fill(0x90), 0xb8, n, 0, 0, 0, 0xc3);
+  const functions = { first: answer(1, 0), second: answer(2, 40), third: answer(3, 10) };
+  const stubs = Object.entries(functions).map(([name, code]) => ({ name, code }));
+  const path = Deno.makeTempFileSync();
+  Deno.writeFileSync(path, buildStubLibrary([...stubs, { name: "last", number: 39 }], "functions"));
+  const number = { parameters: [], result: "i32" } as const;
+  const library = Deno.dlopen(path, { first: number, second: number, third: number, last: number });
+  const { first, second, third, last } = library.symbols;
+  assertEquals([first(), second(), third(), last()], [1, 2, 3, Deno.pid]);
+  library.close();
+  Deno.removeSync(path);
+});
