@@ -186,8 +186,8 @@ const SYSCALLS = {
   pidfd_open: { number: 434, parameters: ["i32", "u32"], result: "i32" },
   // int landlock_create_ruleset(const struct landlock_ruleset_attr *attr, size_t size, uint32_t flags)
   landlock_create_ruleset: { number: 444, parameters: ["buffer", "u32", "u32"], result: "i32" },
-  // int run_child_script(struct clone_args *args, size_t size, struct entry *script): see jail/child_script_code.ts
-  run_child_script: { code: CHILD_SCRIPT_CODE, parameters: ["buffer", "u32", "buffer"], result: "i32" },
+  // int run_child_script(unsigned int flags, int *pidfd, struct entry *script): see jail/child_script_code.ts
+  run_child_script: { code: CHILD_SCRIPT_CODE, parameters: ["u32", "buffer", "buffer"], result: "i32" },
 } as const satisfies Record<string, SyscallDefinition | CodeDefinition>;
 
 /** The system calls as typed functions. */

@@ -17,16 +17,16 @@ import { syscalls } from "../syscall.ts";
 import { CallNumber } from "./call_numbers.ts";
 import { COPY, ScriptEntry } from "./child_script_code.ts";
 
-/** Flags of clone3(2) (linux/sched.h). */
+/** Flags of clone(2) (linux/sched.h). */
 const CLONE_VM = 0x100;
 const CLONE_PIDFD = 0x1000;
 const CLONE_VFORK = 0x4000;
-/** Handlers of this process would run in the child, on this thread's stack. */
-const CLONE_CLEAR_SIGHAND = 0x1_0000_0000;
 const SIGCHLD = 17;
 
-/** struct clone_args up to `cgroup` (linux/sched.h, CLONE_ARGS_SIZE_VER2). */
-const CLONE_ARGS_SIZE = 88;
+/** Signal numbers go from 1 to this. */
+const SIGNALS = 64;
+/** struct kernel_sigaction: all zeroes are SIG_DFL, no flags, no mask. */
+const DEFAULT_ACTION = new Uint8Array(32);
 
 const SIG_SETMASK = 2;
 /** Bytes of the kernel's sigset_t. */
@@ -190,23 +190,19 @@ function countResults(step: ScriptStep): number {
  */
 export function startScript(steps: readonly ScriptStep[], options: ScriptOptions = {}): ScriptedChild {
   const end = call("exit_group", [0]);
-  const script = new CompiledScript([...steps, end]);
-  const pidfd = new BigInt64Array(1);
-  const args = new DataView(new ArrayBuffer(CLONE_ARGS_SIZE));
-  const flags = CLONE_VM + CLONE_VFORK + CLONE_PIDFD + CLONE_CLEAR_SIGHAND + (options.namespaces ?? 0);
-  args.setBigUint64(0, BigInt(flags), true);
-  args.setBigUint64(8, addressOf(pidfd), true);
-  args.setBigUint64(32, BigInt(SIGCHLD), true);
-  const pid = withSignalsBlocked(() => syscalls().run_child_script(args, CLONE_ARGS_SIZE, script.view));
-  checked("clone3", pid);
+  const script = new CompiledScript([...forgetHandlers(), ...steps, end]);
+  const pidfd = new Int32Array(1);
+  const flags = CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD | (options.namespaces ?? 0);
+  const pid = withSignalsBlocked(() => syscalls().run_child_script(flags, pidfd, script.view));
+  checked("clone", pid);
   return {
-    process: childProcess(pid, Number(BigInt.asUintN(32, pidfd[0]))),
+    process: childProcess(pid, pidfd[0]),
     resultOf: (call) => script.resultOf(call),
     failed: script.failure(),
   };
 }
 
-/** Runs a script that executes no program. @throws {SyscallError} naming the call that failed, or clone3. */
+/** Runs a script that executes no program. @throws {SyscallError} naming the call that failed, or clone. */
 export function runScript(steps: readonly ScriptStep[], options: ScriptOptions = {}): void {
   const { process, failed } = startScript(steps, options);
   const status = process.wait();
@@ -215,6 +211,14 @@ export function runScript(steps: readonly ScriptStep[], options: ScriptOptions =
   if (!("code" in status) || status.code !== 0) {
     throw new Error(`A script ended ${"code" in status ? `with status ${status.code}` : `by signal ${status.signal}`}`);
   }
+}
+
+/** Handlers of this process would run in the child, on this thread's stack. Those of two signals cannot be changed. */
+function forgetHandlers(): ScriptCall[] {
+  return Array.from(
+    { length: SIGNALS },
+    (_, i) => call("rt_sigaction", [i + 1, DEFAULT_ACTION, 0, SIGSET_SIZE], { mayFail: true }),
+  );
 }
 
 function withSignalsBlocked<T>(action: () => T): T {

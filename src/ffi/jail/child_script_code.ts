@@ -26,11 +26,19 @@ export const COPY = -1n;
 /** The status of a child one of whose calls failed. */
 export const SCRIPT_FAILED = 127;
 
-/** `int run_child_script(struct clone_args *args, size_t size, struct entry *script)`: returns what clone3(2) does. */
+/**
+ * `int run_child_script(unsigned int flags, int *pidfd, struct entry *script)`: returns what clone(2) does. Not clone3(2), which containers
+ * are often denied, since a filter cannot look at its flags.
+ */
 export const CHILD_SCRIPT_CODE: Uint8Array = Uint8Array.from([
   ...[0x53], //                                     push rbx
   ...[0x48, 0x89, 0xd3], //                         mov rbx, rdx
-  ...[0xb8, 0xb3, 0x01, 0x00, 0x00], //             mov eax, 435 (clone3)
+  ...[0x48, 0x89, 0xf2], //                         mov rdx, rsi (with CLONE_PIDFD, where the descriptor goes)
+  ...[0x89, 0xff], //                               mov edi, edi
+  ...[0x31, 0xf6], //                               xor esi, esi (the child goes on with this stack)
+  ...[0x45, 0x31, 0xd2], //                         xor r10d, r10d
+  ...[0x45, 0x31, 0xc0], //                         xor r8d, r8d
+  ...[0xb8, 0x38, 0x00, 0x00, 0x00], //             mov eax, 56 (clone)
   ...[0x0f, 0x05], //                               syscall
   ...[0x85, 0xc0], //                               test eax, eax
   ...[0x74, 0x02], //                               jz entry
