@@ -35,7 +35,14 @@ function attempt(name: string, locked: boolean) {
 
 /** Answered with EPERM: harmless, and what V8 and Deno put up with. */
 for (
-  const name of ["open a file", "map code out of a file", "set up io_uring", "look for a file", "duplicate anywhere"]
+  const name of [
+    "open a file",
+    "map code out of a file",
+    "set up io_uring",
+    "look for a file",
+    "duplicate anywhere",
+    "move its parent",
+  ]
 ) {
   Deno.test(
     `a locked-down process may not ${name}, and lives on`,
@@ -50,7 +57,14 @@ for (
 
 /** Nothing in a device process does these. */
 for (
-  const name of ["open a socket", "signal its parent", "register with io_uring", "open a process", "delete a timer"]
+  const name of [
+    "open a socket",
+    "signal its parent",
+    "register with io_uring",
+    "open a process",
+    "delete a timer",
+    "start asynchronous I/O",
+  ]
 ) {
   Deno.test(
     `a locked-down process that tries to ${name} is ended`,
@@ -63,6 +77,10 @@ for (
 
 Deno.test("a locked-down process goes on as before: heap, code, files that are open, threads that there are", () => {
   assertEquals(attempt("work", true), { text: "done", status: { code: 0 } });
+});
+
+Deno.test("a locked-down process may move to another processor, where there is one", () => {
+  assertEquals(attempt("move itself", true), attempt("move itself", false));
 });
 
 Deno.test("the filter is on every thread of a locked-down process", () => {

@@ -2,6 +2,7 @@
 import { EventLoop } from "../../src/event_loop.ts";
 import { listDirectory, openFile, OpenFlags, readAt, readFd, truncateFile } from "../../src/ffi/file.ts";
 import { createMemoryFile } from "../../src/ffi/memory.ts";
+import { leaveProcessor } from "../../src/ffi/processor.ts";
 import { cString, syscalls } from "../../src/ffi/syscall.ts";
 import { lockDown } from "../../src/remote/lockdown.ts";
 
@@ -35,6 +36,13 @@ function countFilters(): string {
   return counts.join(" ");
 }
 
+/** To the processors that it may use already. */
+function moveParent(): number {
+  const set = new Uint8Array(1024);
+  const length = syscalls().sched_getaffinity(Deno.ppid, set.length, set);
+  return syscalls().sched_setaffinity(Deno.ppid, length, set);
+}
+
 function exhaustHeap(): never {
   const kept: unknown[] = [];
   for (;;) kept.push(new Array(100_000).fill({}));
@@ -51,6 +59,9 @@ const ACTS: Readonly<Record<string, () => unknown>> = {
   "register with io_uring": () => syscalls().io_uring_register(memory, 0, new Uint8Array(1), 0),
   "open a process": () => syscalls().pidfd_open(syscalls().getpid(), 0),
   "delete a timer": () => syscalls().timer_delete(0),
+  "start asynchronous I/O": () => syscalls().io_setup(1, new BigUint64Array(1)),
+  "move its parent": moveParent,
+  "move itself": leaveProcessor,
   "work": work,
   "count filters": countFilters,
   "throw": () => {

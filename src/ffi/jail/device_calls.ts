@@ -36,6 +36,9 @@ const AT_EMPTY_PATH = 0x1000;
 /** linux/sched.h */
 const CLONE_THREAD = 0x10000;
 
+/** sched_setaffinity(2) */
+const CALLING_THREAD = 0;
+
 /** linux/prctl.h */
 const PR_SET_PDEATHSIG = 1;
 const PR_SET_NAME = 15;
@@ -91,7 +94,11 @@ const DEVICE_CALLS: readonly DeviceCall[] = [
     later: "allowed",
     reason: "V8 protects its code from its own threads where the processor has keys",
   },
-  { calls: ["futex"], later: "allowed", reason: "locks of V8, Deno and libc; a ring's producer is woken by it" },
+  {
+    calls: ["futex"],
+    later: "allowed",
+    reason: "locks of V8, Deno and libc; a ring's producer, which sleeps on memory that it shares, is woken by it",
+  },
   {
     calls: ["read", "write", "readv", "writev", "close", "poll"],
     later: "allowed",
@@ -105,7 +112,7 @@ const DEVICE_CALLS: readonly DeviceCall[] = [
   {
     calls: ["epoll_wait", "epoll_pwait", "epoll_ctl", "epoll_create1"],
     later: "allowed",
-    reason: "our loop, and that of each of Deno's threads",
+    reason: "our loop, and that of each of Deno's threads; a ring's doorbell is an epoll instance of its proxy's",
   },
   { calls: ["eventfd2"], later: "allowed", reason: "whether a descriptor is an eventfd is told by making one" },
   { calls: ["timerfd_create", "timerfd_settime"], later: "allowed", reason: "our loop's timer, and QMP's" },
@@ -157,7 +164,16 @@ const DEVICE_CALLS: readonly DeviceCall[] = [
   {
     calls: ["sched_yield", "sched_getaffinity", "sched_getparam", "sched_getscheduler", "getcpu", "membarrier"],
     later: "allowed",
-    reason: "threads: how many there should be, how they are started, how they wait",
+    reason:
+      "threads: how many there should be, how they are started, how they wait; on which processor a ring is served",
+  },
+  {
+    calls: ["sched_setaffinity"],
+    later: "allowed",
+    when: [[{ index: 0, equals: CALLING_THREAD }]],
+    reason:
+      "a ring is served from another processor than its vCPU's, or each access costs a sleep. What this gives away is the choice " +
+      "among the processors of the cgroup (cpuset), of whose time a thread has no more by it",
   },
   {
     calls: ["rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sigaltstack", "restart_syscall"],
@@ -201,7 +217,7 @@ const DEVICE_CALLS: readonly DeviceCall[] = [
     reason: "Deno's start, and that of its workers",
   },
   { calls: ["socketpair", "setsockopt"], later: "refused", reason: "Deno's own socket, which tells it of signals" },
-  { calls: ["dup", "dup3", "pipe2", "sched_setaffinity"], later: "refused", reason: "Deno's start" },
+  { calls: ["dup", "dup3", "pipe2"], later: "refused", reason: "Deno's start" },
   { calls: ["execve", "arch_prctl", "set_tid_address"], later: "fatal", reason: "the start of the program" },
 ];
 
