@@ -276,8 +276,9 @@ export const OPTIONS = {
   },
   "sandbox": {
     section: "Machine",
-    description: "while it serves, the process has few system calls left: it opens and executes nothing",
-    roles: REMOTE,
+    description:
+      "device processes are shut in: what they need is opened for them, and few system calls are left to them",
+    roles: BOTH,
     argument: {
       kind: "properties",
       implied: "enable",

@@ -53,7 +53,11 @@ function takeFiles(args: Arguments, descriptors: DescriptorRegistry): RemoteConf
 export function remoteConfig(args: Arguments): RemoteConfig {
   const unserved: Unserved = new Map();
   for (const { where, value } of args.device) {
-    if (value.name !== "lsi53c895a" || value.values.accel === undefined) continue;
+    if (value.name !== "lsi53c895a") continue;
+    if (value.values.sandbox !== undefined) {
+      throw new OptionError(where, "'sandbox' is not supported here: it is -sandbox, for the whole process");
+    }
+    if (value.values.accel === undefined) continue;
     throw new OptionError(where, "'accel' is not supported here: it belongs to -object remote-object");
   }
   for (const { where, config, slot } of resolveControllers(args, registerDeviceIds(args.device))) {

@@ -120,7 +120,8 @@ function pciDevices(args: Arguments, descriptors: DescriptorRegistry): (ProxyDev
     } else {
       // Controllers come back in the same order.
       const accelerated = device.values.accel ?? true;
-      devices.push({ kind: "local", controller: controllers.shift()!.config, slot, accelerated });
+      const sandboxed = device.values.sandbox ?? args.sandbox[0]?.value.enable ?? true;
+      devices.push({ kind: "local", controller: controllers.shift()!.config, slot, accelerated, sandboxed });
     }
     if (devices.length > PCI_SLOTS) {
       throw new OptionError(where, `no PCI slot is left; expected at most ${PCI_SLOTS} devices`);

@@ -66,6 +66,7 @@ export const DEVICE_TYPES = {
       id: optional(identifier, "name; the SCSI bus is <id>.0"),
       addr: optional(pciSlot, "PCI slot; lowest free one if left out; not in a device process"),
       accel: optional(bool, "whether accesses go through shared memory, on if left out; not in a device process"),
+      sandbox: optional(bool, "whether its process is shut in, as -sandbox says if left out; not in a device process"),
       multifunction: refused("each device has a slot of its own"),
     },
   },

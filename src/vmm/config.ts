@@ -69,6 +69,8 @@ export interface LocalDeviceConfig {
   readonly slot: number | undefined;
   /** As {@linkcode ProxyDeviceConfig.accelerated}. */
   readonly accelerated: boolean;
+  /** Whether its process is started in a jail. */
+  readonly sandboxed: boolean;
 }
 
 /** `-device isa-debugcon`: bytes written to the port go to the character device. */

@@ -9,19 +9,22 @@ import { type CpuidEntry, Kvm, type KvmVm } from "../ffi/kvm.ts";
 import { KvmCapability } from "../ffi/kvm_abi.ts";
 import {
   type DeviceProcess,
+  type JailedDeviceProcess,
   reapDeviceProcess,
   type SelfCommand,
   spawnDeviceProcess,
+  spawnJailedDeviceProcess,
 } from "../proxy/device_process.ts";
 import { connectProxy, type ProxyHandle } from "../proxy/pci_proxy.ts";
 import { createEventFd } from "../ffi/event.ts";
 import { closeFd, isInheritedFd } from "../ffi/file.ts";
 import { isUnixStreamSocket } from "../ffi/socket.ts";
+import type { ControllerConfig } from "../options/storage.ts";
 import type { QmpEndpoint } from "../qmp/endpoint.ts";
 import { markPhase } from "../startup_trace.ts";
 import { type AcpiImage, buildAcpi } from "./acpi/acpi.ts";
 import { loadFirmware } from "./boot/boot_files.ts";
-import type { ProxyDeviceConfig, VmmConfig } from "./config.ts";
+import type { LocalDeviceConfig, ProxyDeviceConfig, VmmConfig } from "./config.ts";
 import type { CharacterHandle } from "./console/character_devices.ts";
 import { cpuIdentity, guestCpuid, withBrand } from "./cpuid.ts";
 import { buildFirmwareItems } from "./firmware_items.ts";
@@ -30,6 +33,17 @@ import { Gsi, KvmLayout, PciSlot, Port, RamLayout, splitRam } from "./layout.ts"
 import type { DeviceControlHandle, MachineHandle, PlacedProxy } from "./machine_handle.ts";
 import { createRam } from "./ram.ts";
 import { buildSmbios, type SmbiosImage } from "./smbios/smbios.ts";
+
+/** How device processes are started, and what this process does for those that can open nothing. */
+export interface DeviceStart {
+  readonly self: SelfCommand;
+  /** Absolute paths of what they need to start besides the executable and its libraries. */
+  readonly readable: readonly string[];
+  /** Opens every file that a controller's images are made of; whoever calls it owns them. */
+  readonly openFiles: (controller: ControllerConfig) => readonly { readonly path: string; readonly fd: number }[];
+  /** Says what is missing of a jail. */
+  readonly log: (line: string) => void;
+}
 
 /** A machine that can be started, and what its end has to clean up. */
 export interface LaunchedMachine {
@@ -68,17 +82,22 @@ const DEFAULT_ADDRESS_BITS = 36;
 /**
  * Makes a machine.
  *
- * @param self How to start a device process.
+ * @param start How to start device processes.
  * @param outside What connects it to whoever uses it.
  * @param meanwhile Called when device processes have begun to start, which takes them a while.
  * @throws {Error} when the host, an image or a device process does not play along; nothing is left behind then but what ends with
  * this process.
  */
-export function launch(config: VmmConfig, self: SelfCommand, outside: Outside, meanwhile: () => void): LaunchedMachine {
+export function launch(
+  config: VmmConfig,
+  start: DeviceStart,
+  outside: Outside,
+  meanwhile: () => void,
+): LaunchedMachine {
   const startedAt = monotonicNow();
   const kvm = openKvm(config);
   // Their start takes longer than anything here, so it comes first.
-  const processes = new DeviceProcesses(config, self);
+  const processes = new DeviceProcesses(config, start);
   markPhase("device processes");
   try {
     if (config.devices.length > 0) meanwhile();
@@ -184,7 +203,7 @@ interface DeviceLink {
   readonly fd: number;
   /** Whether a ring is offered. */
   readonly accelerated: boolean;
-  readonly process: DeviceProcess | undefined;
+  readonly process: DeviceProcess | JailedDeviceProcess | undefined;
 }
 
 /** The device processes of a machine, spawned or already there. */
@@ -192,7 +211,7 @@ class DeviceProcesses {
   readonly #config: VmmConfig;
   readonly #links: DeviceLink[] = [];
 
-  constructor(config: VmmConfig, self: SelfCommand) {
+  constructor(config: VmmConfig, start: DeviceStart) {
     this.#config = config;
     try {
       for (const device of config.devices) {
@@ -201,7 +220,7 @@ class DeviceProcesses {
           requireLink(device);
           this.#links.push({ ...same, id: device.id, fd: device.fd, process: undefined });
         } else {
-          const process = spawnDeviceProcess(self, device.controller);
+          const process = startDeviceProcess(device, start);
           this.#links.push({ ...same, id: device.controller.id, fd: process.fd, process });
         }
       }
@@ -235,7 +254,10 @@ class DeviceProcesses {
   #greet(link: DeviceLink): ProxyHandle {
     const { id, fd, accelerated, process } = link;
     try {
-      return connectProxy(id, fd, { lanes: accelerated ? lanesOf(this.#config) : 0 });
+      const handle = connectProxy(id, fd, { lanes: accelerated ? lanesOf(this.#config) : 0 });
+      // It has answered, so it is locked down and has all open that it needs.
+      if (process !== undefined && "emptyRoot" in process) process.emptyRoot();
+      return handle;
     } catch (cause) {
       this.#links.splice(this.#links.indexOf(link), 1);
       closeFd(fd);
@@ -255,6 +277,16 @@ class DeviceProcesses {
     for (const { process } of this.#links) if (process !== undefined) reapDeviceProcess(process);
     this.#links.length = 0;
   }
+}
+
+function startDeviceProcess(
+  { controller, sandboxed }: LocalDeviceConfig,
+  { self, readable, openFiles, log }: DeviceStart,
+) {
+  if (!sandboxed) return spawnDeviceProcess(self, controller);
+  const process = spawnJailedDeviceProcess(self, controller, { files: openFiles(controller), readable });
+  for (const { wall, why } of process.missing) log(`${controller.id}: the jail lacks ${wall}: ${why}`);
+  return process;
 }
 
 /** @throws {Error} for a number that is not the end of a link: Deno has descriptors of its own, even sockets, among the first numbers. */

@@ -19,14 +19,14 @@ import { openCharacterDevices } from "./console/character_devices.ts";
 import { kernelE820 } from "./e820.ts";
 import { traceFirstExit } from "./first_exit.ts";
 import { GuestTime } from "./guest_time.ts";
-import { launch, type LaunchedMachine, type Outside } from "./launch.ts";
+import { type DeviceStart, launch, type LaunchedMachine, type Outside } from "./launch.ts";
 import { Machine } from "./machine.ts";
 import { setFirmwareMtrrs } from "./mtrr.ts";
 import { makeLevelTriggered, programChipset, routeInterrupts } from "./pci/chipset_setup.ts";
 import { cmosContents } from "./platform/cmos_contents.ts";
 import type { Verdict } from "./run_control.ts";
 import type { Cause, StoppedState } from "./run_state.ts";
-import { SELF_ENVIRONMENT, selfCommand } from "./self_command.ts";
+import { SELF_ENVIRONMENT, selfCommand, selfFiles } from "./self_command.ts";
 import { placeSmbios } from "./smbios/smbios.ts";
 import { START_PERIOD, Threads } from "./threads.ts";
 import { PowerOnState, setInitialState } from "./vcpu_state.ts";
@@ -38,13 +38,14 @@ import { Vcpu, type VcpuStop } from "./vcpu.ts";
  * @returns the exit status.
  * @throws {Error} when the machine cannot be made, or the host cannot go on with it.
  */
-export async function runVmm(config: VmmConfig): Promise<number> {
+export async function runVmm(config: VmmConfig, openFiles: DeviceStart["openFiles"]): Promise<number> {
   const kernel = config.kernel && readKernelFiles(config.kernel, config.memory.size);
   const characters = await openCharacterDevices(config.characterDevices, log);
   try {
     const monitors = await openEndpoints(config.monitors, log);
     try {
-      return await runBetween(config, kernel, { characters: characters.handles, monitors: monitors.endpoints });
+      const outside = { characters: characters.handles, monitors: monitors.endpoints };
+      return await runBetween(config, kernel, outside, openFiles);
     } finally {
       monitors.close();
     }
@@ -53,10 +54,16 @@ export async function runVmm(config: VmmConfig): Promise<number> {
   }
 }
 
-async function runBetween(config: VmmConfig, kernel: KernelFiles | undefined, outside: Outside): Promise<number> {
-  const self = { command: selfCommand(), env: { ...SELF_ENVIRONMENT, ...TRACE_ENVIRONMENT } };
+async function runBetween(
+  config: VmmConfig,
+  kernel: KernelFiles | undefined,
+  outside: Outside,
+  openFiles: DeviceStart["openFiles"],
+): Promise<number> {
+  const { readable, env } = selfFiles();
+  const self = { command: selfCommand(), env: { ...SELF_ENVIRONMENT, ...env, ...TRACE_ENVIRONMENT } };
   const threads = new Threads();
-  const launched = launch(config, self, outside, () => threads.start(config.cpus));
+  const launched = launch(config, { self, readable, openFiles, log }, outside, () => threads.start(config.cpus));
   try {
     return await new Leader(launched, kernel, threads).run();
   } finally {
