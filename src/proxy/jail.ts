@@ -61,9 +61,9 @@ export function freshIdentity(): Identity {
   return { uid: id, gid: id };
 }
 
-/** A wall that could not be put up. */
+/** A wall that could not be put up; messages say what a process is jailed without. */
 export interface MissingWall {
-  readonly wall: "namespaces" | "pid namespace" | "identity" | "Landlock";
+  readonly wall: "namespaces" | "a pid namespace" | "an identity of its own" | "Landlock" | "an empty root";
   readonly why: string;
 }
 
@@ -74,8 +74,10 @@ export interface JailedProcess {
   /**
    * Takes from the process's root what it started from, so that nothing is left there: for when it has all open that it needs. Does
    * nothing where it has no root of its own.
+   *
+   * @returns what is in the way. Landlock and the filters stand all the same.
    */
-  emptyRoot(): void;
+  emptyRoot(): MissingWall | undefined;
 }
 
 /** How much of its own a process gets: everything, all but the host's process ids and /proc, or nothing. */
@@ -219,10 +221,12 @@ function isOfIdentity(error: SyscallError): boolean {
 function missingWalls(isolation: Isolation, failures: readonly SyscallError[]): MissingWall[] {
   const missing: MissingWall[] = [];
   const why = failures.findLast((error) => !isOfIdentity(error))?.message ?? "it was not asked for";
-  if (isolation === "host pids") missing.push({ wall: "pid namespace", why });
+  if (isolation === "host pids") missing.push({ wall: "a pid namespace", why });
   if (isolation === "none") missing.push({ wall: "namespaces", why });
-  const identity = isRoot() ? failures.find(isOfIdentity)?.message : "only root can give it one";
-  if (identity !== undefined) missing.push({ wall: "identity", why: identity });
+  // Somebody else's process cannot have one. In namespaces of its own it meets nothing that belongs to this one.
+  const others = isolation === "full" ? undefined : "only root can give it one";
+  const identity = isRoot() ? failures.find(isOfIdentity)?.message : others;
+  if (identity !== undefined) missing.push({ wall: "an identity of its own", why: identity });
   if (landlockVersion() === 0) missing.push({ wall: "Landlock", why: "this kernel has none, or has it switched off" });
   return missing;
 }
@@ -265,8 +269,13 @@ export function spawnJailed(options: JailOptions): JailedProcess {
   }
 }
 
-function clearRoot({ pidfd }: ChildProcess, { command, readable }: JailOptions): void {
+function clearRoot({ pidfd }: ChildProcess, { command, readable }: JailOptions): MissingWall | undefined {
   const { entries } = programFiles(command[0], readable);
   const targets = [...entries.map(({ target }) => target), "/proc"];
-  runScript(emptyRoot(pidfd, targets, !isRoot()));
+  try {
+    runScript(emptyRoot(pidfd, targets, !isRoot()));
+  } catch (error) {
+    if (!(error instanceof SyscallError)) throw error;
+    return { wall: "an empty root", why: error.message };
+  }
 }

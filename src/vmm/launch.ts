@@ -15,6 +15,7 @@ import {
   spawnDeviceProcess,
   spawnJailedDeviceProcess,
 } from "../proxy/device_process.ts";
+import type { MissingWall } from "../proxy/jail.ts";
 import { connectProxy, type ProxyHandle } from "../proxy/pci_proxy.ts";
 import { createEventFd } from "../ffi/event.ts";
 import { closeFd, isInheritedFd } from "../ffi/file.ts";
@@ -209,10 +210,12 @@ interface DeviceLink {
 /** The device processes of a machine, spawned or already there. */
 class DeviceProcesses {
   readonly #config: VmmConfig;
+  readonly #log: DeviceStart["log"];
   readonly #links: DeviceLink[] = [];
 
   constructor(config: VmmConfig, start: DeviceStart) {
     this.#config = config;
+    this.#log = start.log;
     try {
       for (const device of config.devices) {
         const same = { accelerated: device.accelerated };
@@ -256,7 +259,8 @@ class DeviceProcesses {
     try {
       const handle = connectProxy(id, fd, { lanes: accelerated ? lanesOf(this.#config) : 0 });
       // It has answered, so it is locked down and has all open that it needs.
-      if (process !== undefined && "emptyRoot" in process) process.emptyRoot();
+      const missing = process !== undefined && "emptyRoot" in process ? process.emptyRoot() : undefined;
+      if (missing !== undefined) tellMissing(id, missing, this.#log);
       return handle;
     } catch (cause) {
       this.#links.splice(this.#links.indexOf(link), 1);
@@ -285,8 +289,13 @@ function startDeviceProcess(
 ) {
   if (!sandboxed) return spawnDeviceProcess(self, controller);
   const process = spawnJailedDeviceProcess(self, controller, { files: openFiles(controller), readable });
-  for (const { wall, why } of process.missing) log(`${controller.id}: the jail lacks ${wall}: ${why}`);
+  for (const missing of process.missing) tellMissing(controller.id, missing, log);
   return process;
+}
+
+/** The walls are independent of each other, so a machine starts behind those that its host has. */
+function tellMissing(id: string, { wall, why }: MissingWall, log: DeviceStart["log"]): void {
+  log(`device ${id} is jailed without ${wall}: ${why}`);
 }
 
 /** @throws {Error} for a number that is not the end of a link: Deno has descriptors of its own, even sockets, among the first numbers. */

@@ -42,23 +42,27 @@ export function selfCommand(moduleUrl: string = import.meta.url, executable: str
 /**
  * What another splitvm reads when it starts, besides its executable, and how it is told where that is: from source, the modules and
  * Deno's cache of them.
+ *
+ * @param variable Looks up a variable of this process's environment.
  */
-export function selfFiles(moduleUrl: string = import.meta.url): {
+export function selfFiles(moduleUrl: string = import.meta.url, variable: LookUp = (name) => Deno.env.get(name)): {
   readonly readable: readonly string[];
   readonly env: Readonly<Record<string, string>>;
 } {
   if (moduleUrl.startsWith(EXECUTABLE_MODULE_URL)) return { readable: [], env: {} };
   const repository = decodeURIComponent(new URL("../..", moduleUrl).pathname).replace(/\/$/, "");
-  const cache = cacheFolder();
+  const cache = cacheFolder(variable);
   // In a jail there is no /etc/passwd that would say where home is, and Deno does not start without a place for its cache.
   if (cache === undefined) return { readable: [repository], env: { DENO_DIR: "/nowhere" } };
   return { readable: [repository, cache], env: { DENO_DIR: cache } };
 }
 
+type LookUp = (name: string) => string | undefined;
+
 /** As Deno finds it; `undefined` where no variable says so, upon which modules are compiled again. */
-function cacheFolder(): string | undefined {
-  const [DENO_DIR, XDG_CACHE_HOME, HOME] = ["DENO_DIR", "XDG_CACHE_HOME", "HOME"].map((name) => Deno.env.get(name));
-  if (DENO_DIR !== undefined) return DENO_DIR;
-  if (XDG_CACHE_HOME !== undefined) return `${XDG_CACHE_HOME}/deno`;
-  return HOME && `${HOME}/.cache/deno`;
+function cacheFolder(variable: LookUp): string | undefined {
+  const [DENO_DIR, XDG_CACHE_HOME, HOME] = ["DENO_DIR", "XDG_CACHE_HOME", "HOME"].map(variable);
+  if (DENO_DIR) return DENO_DIR;
+  if (XDG_CACHE_HOME) return `${XDG_CACHE_HOME}/deno`;
+  return HOME ? `${HOME}/.cache/deno` : undefined;
 }

@@ -66,6 +66,10 @@ Deno.test("files that are open already have the path that is said, or that of th
 Deno.test("system calls are filtered where that is asked for", () => {
   const asked = (options: string) => remote(`${LSI} ${OBJECT} ${options}`).sandbox;
   assertEquals(["", "-sandbox on", "-sandbox off", "-sandbox enable=on"].map(asked), [false, true, false, true]);
+  refuses(
+    `-machine remote ${LSI},sandbox=on ${OBJECT}`,
+    "-device lsi53c895a,id=lsi0: 'sandbox' is not supported here: it is -sandbox, for the whole process",
+  );
 });
 
 Deno.test("accesses come through shared memory, unless the object says otherwise", () => {

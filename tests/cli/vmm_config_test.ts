@@ -186,6 +186,14 @@ Deno.test("accesses go through shared memory, unless the device says otherwise",
   assertEquals(devices.map(({ accelerated }) => accelerated), [true, false, false, true]);
 });
 
+Deno.test("device processes are jailed, unless -sandbox or the device says otherwise", () => {
+  const jailed = (options: string) => vmm(options).devices.map((device) => device.kind === "local" && device.sandboxed);
+  const devices = "-device lsi53c895a -device lsi53c895a,id=b,sandbox=off -device lsi53c895a,id=c,sandbox=on";
+  assertEquals(jailed(devices), [true, false, true]);
+  assertEquals(jailed(`-sandbox on ${devices}`), [true, false, true]);
+  assertEquals(jailed(`-sandbox off ${devices}`), [false, false, true]);
+});
+
 Deno.test("controllers without an id have made-up ids, and their buses QEMU's names", () => {
   const { devices } = vmm(
     "-device lsi53c895a,addr=5 -device lsi53c895a,id=lsi53c895a-0 -device lsi53c895a " +

@@ -55,7 +55,7 @@ testOnKvm("an initrd that is larger than RAM", (stage) => {
   );
 });
 
-testOnKvm("a disk image that is not there, of which the device process tells and nobody else", (stage) => {
+testOnKvm("a disk image that is not there, which is told once", (stage) => {
   const disk = ["-drive", "id=d0,file=/nonexistent/disk.img", "-device", "lsi53c895a", "-device", "scsi-hd,drive=d0"];
   assertRefused(start(stage, disk), /drive d0: Cannot open \/nonexistent\/disk.img: there is no such file/);
 });

@@ -123,7 +123,7 @@ testNeeding([NAMESPACES], "with the host's process ids, a jailed process has all
   const fields = statusFields(finish(shell).text);
   assertEquals([fields.get("CapEff"), shell.missing[0]], [
     "0".repeat(16),
-    { wall: "pid namespace", why: "it was not asked for" },
+    { wall: "a pid namespace", why: "it was not asked for" },
   ]);
   assertNotEquals(finish(jailedShell(": < /etc/passwd", { isolations: ["host pids"] })).status, { code: 0 });
 });
@@ -136,9 +136,21 @@ testNeeding([NAMESPACES], "a root that is emptied has nothing any more, under a 
   // Until it says so, it may have to open its libraries yet.
   const greeting = new Uint8Array(64);
   assertEquals(new TextDecoder().decode(greeting.subarray(0, readFd(shell.socket, greeting))), "runs\n");
-  shell.emptyRoot();
+  assertEquals(shell.emptyRoot(), undefined);
   writeFd(shell.socket, new TextEncoder().encode("go\n"));
   assertEquals(finish(shell), { text: "end\n", status: { code: 0 } });
+});
+
+testNeeding([NAMESPACES], "a root that cannot be emptied is a wall that is missing", () => {
+  const shell = jailedShell("exit 0");
+  const { process, socket } = shell;
+  readAll(socket);
+  process.wait();
+  const { wall, why } = shell.emptyRoot()!;
+  assertEquals(wall, "an empty root");
+  assert(why.includes("setns(mount namespace)"), why);
+  process.close();
+  closeFd(socket);
 });
 
 testNeeding([NAMESPACES], "what is readable besides is there, and cannot be written", () => {
@@ -209,7 +221,7 @@ for (const aio of ["threads", "io_uring"] as const) {
       board.enableDevice();
       const driver = new LsiDriver(board, {});
       makeReady(driver);
-      jailed.emptyRoot();
+      assertEquals(jailed.emptyRoot(), undefined);
       driver.buffer(0).set(new Uint8Array(8 * SECTOR).fill(7));
       execute(driver, write10(3, 8), "out", 8 * SECTOR);
       execute(driver, synchronizeCache10());
