@@ -13,6 +13,7 @@ if ("WorkerGlobalScope" in globalThis || import.meta.main) {
     vmm: () => import("./src/cli/programs/vmm.ts"),
     remote: () => import("./src/cli/programs/remote.ts"),
     img: () => import("./src/cli/programs/img.ts"),
+    jail: () => import("./src/cli/programs/jail.ts"),
     help: () => import("./src/cli/programs/help.ts"),
     machine: () => import("./src/vmm/worker.ts"),
     io: () => import("./src/block/io_thread.ts"),

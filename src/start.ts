@@ -27,6 +27,8 @@ export interface Programs {
   readonly remote: () => Promise<CommandProgram>;
   /** `splitvm img`. */
   readonly img: () => Promise<CommandProgram>;
+  /** `splitvm jail`. */
+  readonly jail: () => Promise<CommandProgram>;
   /** `-help` and the like. */
   readonly help: () => Promise<CommandProgram>;
   /** A thread of a virtual machine. */
@@ -39,7 +41,7 @@ export interface Programs {
 export type ProgramName = keyof Programs;
 
 /** The name of a program that carries out command lines. */
-export type CommandName = "vmm" | "remote" | "img" | "help";
+export type CommandName = "vmm" | "remote" | "img" | "jail" | "help";
 
 /** The thread by its name, which is `io` or says what it is for the machine. */
 function threadProgram(): "machine" | "io" {
@@ -51,7 +53,7 @@ function threadProgram(): "machine" | "io" {
  * wrongly names the right one.
  */
 export function likelyProgram(argv: readonly string[]): CommandName {
-  if (argv[0] === "img") return "img";
+  if (argv[0] === "img" || argv[0] === "jail") return argv[0];
   const machine = argv.findIndex((word) => /^--?(machine|M)$/.test(word));
   return machine >= 0 && /^(type=)?(x-)?remote\b/.test(argv[machine + 1] ?? "") ? "remote" : "vmm";
 }

@@ -12,6 +12,7 @@ for (
     ["remote", "-m", "1G", "--machine", "x-remote,accel=kvm"],
     ["remote", "-M", "type=remote"],
     ["img", "img", "info", "disk.img"],
+    ["jail", "jail", "--", "-machine", "remote"],
   ]
 ) {
   Deno.test(`the command line [${argv.join(" ")}] is taken to be for the program ${program}`, () => {

@@ -21,6 +21,7 @@ const SECTIONS: readonly Section[] = [
 /** What a command line without options is answered with. */
 export const USAGE = `Usage: splitvm [-machine q35] [options]     runs a virtual machine
        splitvm -machine remote [options]    serves a device to one
+       splitvm jail -- -machine remote ...  does so in a jail
        splitvm img COMMAND ...              makes, checks, converts and resizes disk images
 'splitvm -help' lists the options.
 `;

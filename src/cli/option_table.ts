@@ -271,6 +271,7 @@ export const OPTIONS = {
       kind: "properties",
       properties: {
         "exit-with-parent": withDefault(bool, false, "the process is ended when the one that started it is gone"),
+        "ready-fd": optional(descriptor, "gets a line feed and is closed once the process has all open that it needs"),
       },
     },
   },

@@ -73,7 +73,10 @@ export function remoteConfig(args: Arguments): RemoteConfig {
   if (objects.length === 0) {
     throw new OptionError("-machine remote", "there is nothing to serve; expected -device and -object remote-object");
   }
-  const exitWithParent = args["run-with"][0]?.value["exit-with-parent"] ?? false;
+  const runWith = args["run-with"][0];
+  const ready = runWith?.value["ready-fd"];
+  if (ready !== undefined) descriptors.take(runWith.where, ready);
+  const exitWithParent = runWith?.value["exit-with-parent"] ?? false;
   const sandbox = args.sandbox[0]?.value.enable ?? false;
   const chardevs = new ChardevPool(args.chardev, descriptors);
   const monitors = resolveMonitors(args, chardevs);
@@ -81,5 +84,5 @@ export function remoteConfig(args: Arguments): RemoteConfig {
     args.mon.find(({ value }) => value.mode === "readline");
   if (readline !== undefined) throw new OptionError(readline.where, "a device process has no monitor for people");
   chardevs.requireAllTaken();
-  return { name: args.name[0]?.value.guest, exitWithParent, sandbox, files, objects, monitors };
+  return { name: args.name[0]?.value.guest, exitWithParent, ready, sandbox, files, objects, monitors };
 }

@@ -60,7 +60,7 @@ export interface JailedArguments {
 }
 
 /** An option for each file. */
-function fileArguments({ files }: JailedArguments): string[] {
+export function fileArguments({ files }: JailedArguments): string[] {
   return files.flatMap(({ path, fd }, set) => {
     const file = [{ key: "fd", value: String(fd) }, { key: "set", value: String(set) }, { key: "opaque", value: path }];
     return ["-add-fd", joinOption(undefined, file)];

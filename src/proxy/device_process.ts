@@ -90,6 +90,8 @@ export function spawnJailedDeviceProcess(
       env: self.env,
       descriptors: new Map([...descriptors, ...files.map(({ fd }, i): [number, number] => [first + i, fd])]),
       readable,
+      // Ctrl-C is for the VMM, which ends the machine in good order and this process with it.
+      ownGroup: true,
       identity: freshIdentity(),
     });
     return { fd: ours, control, ...jailed };

@@ -35,10 +35,12 @@ export interface JailOptions {
   readonly command: readonly string[];
   /** The whole environment. */
   readonly env: Readonly<Record<string, string>>;
-  /** Number there → descriptor here, or `null` for /dev/null; without gaps from 0 on. 0, 1 and 2 are inherited if they are not named. */
+  /** Number there → descriptor here, or `null` for /dev/null. 0, 1 and 2 are inherited if they are not named; others are closed. */
   readonly descriptors: ReadonlyMap<number, number | null>;
   /** Absolute paths of what the program may read besides itself and its libraries. @default {nothing} */
   readonly readable?: readonly string[];
+  /** Whether it gets a process group of its own, so that signals from the terminal's keys pass it by. @default {false} */
+  readonly ownGroup?: boolean;
   /** Who it is to be, where this process is root's. */
   readonly identity: Identity;
   /** The system calls that it may make. @default {those of a device process that starts} */
@@ -92,7 +94,7 @@ const SHARED_NAMESPACES = Namespace.MOUNT + Namespace.NETWORK + Namespace.IPC + 
 const LIMITS: Limits = { CORE: 0, DESCRIPTORS: 1024, MESSAGE_QUEUES: 0 };
 const MOST_TASKS = 64;
 
-/** Duplicates made for a child live above any number that it asks for. */
+/** Duplicates made for a child live here, or above any number that it asks for. */
 const SPARE_FDS = 512;
 
 const CLOSE_RANGE_CLOEXEC = 4;
@@ -105,10 +107,12 @@ function isRoot(): boolean {
 
 /** Gives the child its descriptors, and closes all others when it executes its program. */
 function placeDescriptors(spares: ReadonlyMap<number, number>): ScriptStep[] {
-  const highest = Math.max(2, ...spares.keys());
+  const borders = [2, ...[...spares.keys()].filter((number) => number > 2).sort((a, b) => a - b), 2 ** 32];
+  const gaps = borders.slice(1).map((next, i): [number, number] => [borders[i] + 1, next - 1]);
   return [
     ...[...spares].map(([number, spare]) => call("dup3", [spare, number, 0])),
-    call("close_range", [highest + 1, 0xffff_ffff, CLOSE_RANGE_CLOEXEC]),
+    ...gaps.filter(([first, last]) => first <= last)
+      .map(([first, last]) => call("close_range", [first, last, CLOSE_RANGE_CLOEXEC])),
   ];
 }
 
@@ -160,8 +164,7 @@ function jailScript(options: JailOptions, { isolation, identity, spares }: Attem
   const files = programFiles(options.command[0], options.readable);
   const program = isolation === "none" ? options.command[0] : files.program;
   return [
-    // Ctrl-C is for whoever starts it, who ends it in good order.
-    call("setpgid", [0, 0]),
+    ...options.ownGroup ? [call("setpgid", [0, 0])] : [],
     ...placeDescriptors(spares),
     ...enterNamespaces(isolation, files),
     ...limitResources(limits(isolation)),
@@ -196,11 +199,12 @@ function attempt(options: JailOptions, way: Attempt): ChildProcess {
 /** Duplicates of what the child gets, out of the way of the numbers that it gets them under. */
 function spareDescriptors(descriptors: JailOptions["descriptors"]): Map<number, number> {
   const spares = new Map<number, number>();
+  const above = Math.max(SPARE_FDS, ...[...descriptors.keys()].map((number) => number + 1));
   try {
     for (const [number, fd] of descriptors) {
       const source = fd ?? openFile("/dev/null", OpenFlags.O_RDWR);
       try {
-        spares.set(number, duplicateFd(source, SPARE_FDS));
+        spares.set(number, duplicateFd(source, above));
       } finally {
         if (fd === null) closeFd(source);
       }

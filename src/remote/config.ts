@@ -25,6 +25,8 @@ export interface RemoteConfig {
   readonly name: string | undefined;
   /** `-run-with exit-with-parent=on`: the process is ended when the thread that spawned it ends. */
   readonly exitWithParent: boolean;
+  /** `-run-with ready-fd=`: where a line feed says that all is open, on a descriptor that this process inherited. */
+  readonly ready: number | undefined;
   /** `-sandbox on`: the process keeps but the system calls that serving takes. */
   readonly sandbox: boolean;
   /** `-add-fd`: image files that are open already, on descriptors that this process inherited. */

@@ -8,7 +8,7 @@
  * @module
  */
 import { closeGivenFiles, giveFiles } from "../block/open_path.ts";
-import { isInheritedFd } from "../ffi/file.ts";
+import { closeFd, isInheritedFd, writeFd } from "../ffi/file.ts";
 import { endWithParent } from "../ffi/process.ts";
 import type { ControllerConfig, DriveConfig, RemoteConfig } from "./config.ts";
 import { registerDevice } from "./devices.ts";
@@ -34,6 +34,10 @@ registerDevice<ControllerConfig>(
  */
 export async function runRemote(config: RemoteConfig): Promise<number> {
   if (config.exitWithParent) endWithParent();
+  const { ready } = config;
+  if (ready !== undefined && !isInheritedFd(ready)) {
+    throw new Error(`run-with ready-fd=${ready}: it is not an open descriptor that this process was given`);
+  }
   const monitors = await openEndpoints(config.monitors, log);
   for (const { fd, path } of config.files) {
     if (!isInheritedFd(fd)) throw new Error(`add-fd ${path}: fd ${fd} is not an open file that this process was given`);
@@ -58,6 +62,7 @@ export async function runRemote(config: RemoteConfig): Promise<number> {
       endpoints: monitors.endpoints,
       name: config.name,
     });
+    if (ready !== undefined) announce(ready);
     if (isTracing) {
       machine.turn();
       markPhase("first messages");
@@ -74,6 +79,16 @@ export async function runRemote(config: RemoteConfig): Promise<number> {
 
 function drivesOf({ objects }: RemoteConfig): DriveConfig[] {
   return objects.flatMap(({ device }) => device.disks.map(({ drive }) => drive));
+}
+
+/** Nobody may listen any more: that is no reason to serve nothing. */
+function announce(ready: number): void {
+  try {
+    writeFd(ready, new TextEncoder().encode("\n"));
+  } catch {
+    // EPIPE
+  }
+  closeFd(ready);
 }
 
 /** Deno has descriptors of its own among the first numbers, even sockets. */

@@ -47,6 +47,7 @@ Deno.test("an object serves the controller that it names, with its disks", () =>
   assertEquals(config, {
     name: undefined,
     exitWithParent: false,
+    ready: undefined,
     sandbox: false,
     files: [],
     objects: [{ id: "robj0", fd: 5, device: { driver: "lsi53c895a", id: "lsi0", disks: [disk] }, accelerated: true }],
@@ -382,6 +383,7 @@ Deno.test("a device process that a VMM starts reads its own configuration back",
       config: {
         name: undefined,
         exitWithParent: true,
+        ready: undefined,
         sandbox: false,
         files: [],
         objects: [{ id: "remote0", fd, device, accelerated: true }],

@@ -41,7 +41,7 @@ Deno.test("no options print the usage to standard error and fail", async () => {
   const { code, stdout, stderr } = await splitvm();
   assertEquals([code, stdout], [1, ""]);
   assert(stderr.startsWith("Usage: splitvm "));
-  assert(stderr.split("\n").length <= 5);
+  assert(stderr.split("\n").length <= 6);
 });
 
 Deno.test("a bad command line prints one line and fails with status 1", async () => {

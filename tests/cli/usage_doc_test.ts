@@ -1,6 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { parseArguments, tokenize } from "../../src/cli/arguments.ts";
 import { parseCommandLine } from "../../src/cli/command_line.ts";
+import { parseJailCommand } from "../../src/cli/jail_command.ts";
 import { OPTIONS, type OptionSpec } from "../../src/cli/option_table.ts";
 import { type Properties, propertyNames, type PropertySpec, propertySyntax } from "../../src/options/properties.ts";
 
@@ -72,7 +73,8 @@ Deno.test("the command lines of usage.md are accepted", () => {
   for (const line of lines) {
     const [program, ...argv] = shellWords(line);
     assertEquals(program, "splitvm");
-    parseCommandLine(argv);
+    if (argv[0] === "jail") parseJailCommand(argv.slice(1));
+    else parseCommandLine(argv);
   }
 });
 

@@ -4,7 +4,15 @@
  */
 import { assertEquals } from "@std/assert";
 import { BOOT_LINES, BootDisk, buildBootDisk } from "../../guests/boot_sector/mod.ts";
-import { type Build, BUILDS, type Half, startRemote, startVmm, startWholeMachine } from "../support/machines.ts";
+import {
+  type Build,
+  BUILDS,
+  type Half,
+  jailing,
+  startRemote,
+  startVmm,
+  startWholeMachine,
+} from "../support/machines.ts";
 import { built, KVM, QEMU, SEABIOS, testNeeding } from "../support/requirements.ts";
 import { onStage, type Program, type Stage } from "../support/stage.ts";
 
@@ -41,6 +49,8 @@ function testBuild(build: Build): void {
     ["splitvm, disk in splitvm", build, build],
     ["splitvm, disk in QEMU", build, "qemu"],
     ["QEMU, disk in splitvm", "qemu", build],
+    ["QEMU, disk in splitvm jail", "qemu", jailing(build)],
+    ["splitvm, disk in splitvm jail", build, jailing(build)],
   ];
   for (const [name, vmm, remote] of pairings) {
     const halves = [vmm, remote];

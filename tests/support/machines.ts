@@ -25,6 +25,11 @@ export const EXECUTABLE: Build = {
 /** Both. */
 export const BUILDS = [SOURCE, EXECUTABLE];
 
+/** A build whose device processes are jailed, whoever runs the VMM. */
+export function jailing({ name, command }: Build): Build {
+  return { name: `${name} jail`, command: [...command, "jail", "--"] };
+}
+
 /** Whose half: QEMU's or that of a build of splitvm. */
 export type Half = "qemu" | Build;
 

@@ -10,6 +10,7 @@ export const PROGRAM_MODULES: Readonly<Record<ProgramName, string>> = {
   vmm: "src/cli/programs/vmm.ts",
   remote: "src/cli/programs/remote.ts",
   img: "src/cli/programs/img.ts",
+  jail: "src/cli/programs/jail.ts",
   help: "src/cli/programs/help.ts",
   machine: "src/vmm/worker.ts",
   io: "src/block/io_thread.ts",

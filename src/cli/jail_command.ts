@@ -1,0 +1,90 @@
+/**
+ * The command line of `splitvm jail`: options of its own, `--`, and the command line of the device process.
+ *
+ * @module
+ */
+import { nearest, OptionError, quote } from "../options/option_error.ts";
+import { fileArguments, type JailedArguments } from "../options/device_arguments.ts";
+import type { RemoteConfig } from "../remote/config.ts";
+import { type Token, tokenize } from "./arguments.ts";
+import { parseCommandLine } from "./command_line.ts";
+import type { OptionName } from "./option_table.ts";
+
+/** What a command line of `splitvm jail` asks for. */
+export type JailRequest =
+  | { readonly kind: "help" }
+  /** Nothing was asked for. */
+  | { readonly kind: "usage" }
+  | ({ readonly kind: "jail" } & JailCommand);
+
+/** A device process to be jailed. */
+export interface JailCommand {
+  /** Its command line, without what {@linkcode deviceWords} adds. */
+  readonly words: readonly string[];
+  readonly config: RemoteConfig;
+  /** Whether it gives up system calls: `-sandbox`, on if left out. */
+  readonly sandbox: boolean;
+}
+
+/** What `splitvm jail -help` prints. */
+export const JAIL_USAGE = `Usage: splitvm jail [options] -- -machine remote ...
+Starts a device process in a jail, as a VMM does with its own: its images are opened for it, it inherits
+standard streams and the sockets that its options name, and nothing else.
+
+  -help              prints this
+`;
+
+const HELP = /^--?(help|h|\?)$/;
+
+/** Options of a device process that its jailer takes over, and gives anew. */
+const TAKEN_OVER: ReadonlySet<OptionName> = new Set(["add-fd", "run-with", "sandbox"]);
+
+/**
+ * Parses what follows `splitvm jail`.
+ *
+ * @throws {OptionError} when it cannot be carried out.
+ */
+export function parseJailCommand(argv: readonly string[]): JailRequest {
+  if (argv.length === 0) return { kind: "usage" };
+  const border = argv.indexOf("--");
+  const own = border < 0 ? argv : argv.slice(0, border);
+  if (own.some((word) => HELP.test(word))) return { kind: "help" };
+  if (own.length > 0) throw new OptionError(quote(own[0]), misplaced(own[0]));
+  return { kind: "jail", ...deviceProcess(argv.slice(border + 1)) };
+}
+
+function misplaced(word: string): string {
+  const known = nearest(word.replace(/^-+/, ""), ["help"]);
+  return known === undefined ? "expected -- and the options of a device process" : `did you mean '-${known}'?`;
+}
+
+function deviceProcess(argv: readonly string[]): JailCommand {
+  const command = parseCommandLine(argv);
+  if (command.kind !== "remote") throw new OptionError("--", "expected a device process: -machine remote");
+  const { config } = command;
+  const tokens = [...tokenize(argv)];
+  for (const { id, transport } of config.monitors) {
+    if (!("path" in transport)) continue;
+    const expected = `expected a socket that is open: -chardev socket,id=${id},fd=<fd>`;
+    throw new OptionError(`character device ${id}`, `in a jail there is no ${transport.path}; ${expected}`);
+  }
+  const sandbox = config.sandbox || !tokens.some(({ name }) => name === "sandbox");
+  return { words: tokens.filter(({ name }) => !TAKEN_OVER.has(name)).flatMap(wordsOf), config, sandbox };
+}
+
+function wordsOf({ name, text }: Token): string[] {
+  return text === undefined ? [`-${name}`] : [`-${name}`, text];
+}
+
+/**
+ * The command line that makes a jailed process what `splitvm jail` was asked for.
+ *
+ * @param ready The descriptor on which it says that it has all open.
+ */
+export function deviceWords({ words, sandbox }: JailCommand, given: JailedArguments, ready: number): string[] {
+  return [
+    ...words,
+    ...["-sandbox", sandbox ? "on" : "off", "-run-with", `exit-with-parent=on,ready-fd=${ready}`],
+    ...fileArguments(given),
+  ];
+}
