@@ -5,6 +5,7 @@
  */
 import { nearest, OptionError, quote } from "../options/option_error.ts";
 import { fileArguments, type JailedArguments } from "../options/device_arguments.ts";
+import { securityContext } from "../options/property_types.ts";
 import type { RemoteConfig } from "../remote/config.ts";
 import { type Token, tokenize } from "./arguments.ts";
 import { parseCommandLine } from "./command_line.ts";
@@ -24,6 +25,8 @@ export interface JailCommand {
   readonly config: RemoteConfig;
   /** Whether it gives up system calls: `-sandbox`, on if left out. */
   readonly sandbox: boolean;
+  /** `-secontext`: what it is to run under. */
+  readonly securityContext: string | undefined;
 }
 
 /** What `splitvm jail -help` prints. */
@@ -31,9 +34,11 @@ export const JAIL_USAGE = `Usage: splitvm jail [options] -- -machine remote ...
 Starts a device process in a jail, as a VMM does with its own: its images are opened for it, it inherits
 standard streams and the sockets that its options name, and nothing else.
 
-  -help              prints this
+  -secontext <context>  SELinux context or AppArmor profile of the device process
+  -help                 prints this
 `;
 
+const CONTEXT = /^--?secontext$/;
 const HELP = /^--?(help|h|\?)$/;
 
 /** Options of a device process that its jailer takes over, and gives anew. */
@@ -49,16 +54,31 @@ export function parseJailCommand(argv: readonly string[]): JailRequest {
   const border = argv.indexOf("--");
   const own = border < 0 ? argv : argv.slice(0, border);
   if (own.some((word) => HELP.test(word))) return { kind: "help" };
-  if (own.length > 0) throw new OptionError(quote(own[0]), misplaced(own[0]));
-  return { kind: "jail", ...deviceProcess(argv.slice(border + 1)) };
+  const context = takeContext(own);
+  if (border < 0) throw new OptionError("splitvm jail", "expected -- and the options of a device process");
+  return { kind: "jail", ...deviceProcess(argv.slice(border + 1)), securityContext: context };
+}
+
+/** The value of the only option that has one. */
+function takeContext(words: readonly string[]): string | undefined {
+  if (words.length === 0) return undefined;
+  const [option, text, ...more] = words;
+  if (!CONTEXT.test(option)) throw new OptionError(quote(option), misplaced(option));
+  if (text === undefined) throw new OptionError("-secontext", "its argument is missing");
+  if (more.length > 0) {
+    throw new OptionError(quote(more[0]), CONTEXT.test(more[0]) ? "is given twice" : misplaced(more[0]));
+  }
+  const context = securityContext.parse(text);
+  if (context !== undefined) return context;
+  throw new OptionError("-secontext", `${quote(text)} is not accepted; expected ${securityContext.expected}`);
 }
 
 function misplaced(word: string): string {
-  const known = nearest(word.replace(/^-+/, ""), ["help"]);
+  const known = nearest(word.replace(/^-+/, ""), ["help", "secontext"]);
   return known === undefined ? "expected -- and the options of a device process" : `did you mean '-${known}'?`;
 }
 
-function deviceProcess(argv: readonly string[]): JailCommand {
+function deviceProcess(argv: readonly string[]): Omit<JailCommand, "securityContext"> {
   const command = parseCommandLine(argv);
   if (command.kind !== "remote") throw new OptionError("--", "expected a device process: -machine remote");
   const { config } = command;

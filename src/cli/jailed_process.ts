@@ -75,6 +75,7 @@ function start(command: JailCommand, readyEnd: number): JailedProcess {
         [ready, readyEnd],
       ]),
       readable,
+      securityContext: command.securityContext,
       identity: freshIdentity(),
     });
   } finally {

@@ -57,6 +57,9 @@ export function remoteConfig(args: Arguments): RemoteConfig {
     if (value.values.sandbox !== undefined) {
       throw new OptionError(where, "'sandbox' is not supported here: it is -sandbox, for the whole process");
     }
+    if (value.values.secontext !== undefined) {
+      throw new OptionError(where, "'secontext' is not supported here: it is -secontext of splitvm jail");
+    }
     if (value.values.accel === undefined) continue;
     throw new OptionError(where, "'accel' is not supported here: it belongs to -object remote-object");
   }

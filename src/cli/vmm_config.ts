@@ -121,7 +121,18 @@ function pciDevices(args: Arguments, descriptors: DescriptorRegistry): (ProxyDev
       // Controllers come back in the same order.
       const accelerated = device.values.accel ?? true;
       const sandboxed = device.values.sandbox ?? args.sandbox[0]?.value.enable ?? true;
-      devices.push({ kind: "local", controller: controllers.shift()!.config, slot, accelerated, sandboxed });
+      const securityContext = device.values.secontext;
+      if (securityContext !== undefined && !sandboxed) {
+        throw new OptionError(where, "'secontext' is for a device process in a jail, and sandbox=off is without");
+      }
+      devices.push({
+        kind: "local",
+        controller: controllers.shift()!.config,
+        slot,
+        accelerated,
+        sandboxed,
+        securityContext,
+      });
     }
     if (devices.length > PCI_SLOTS) {
       throw new OptionError(where, `no PCI slot is left; expected at most ${PCI_SLOTS} devices`);

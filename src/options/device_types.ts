@@ -13,6 +13,7 @@ import {
   oneOf,
   path,
   pciSlot,
+  securityContext,
   size,
   text,
   uint64,
@@ -67,6 +68,10 @@ export const DEVICE_TYPES = {
       addr: optional(pciSlot, "PCI slot; lowest free one if left out; not in a device process"),
       accel: optional(bool, "whether accesses go through shared memory, on if left out; not in a device process"),
       sandbox: optional(bool, "whether its process is shut in, as -sandbox says if left out; not in a device process"),
+      secontext: optional(
+        securityContext,
+        "SELinux context or AppArmor profile of its process in the jail; not in a device process",
+      ),
       multifunction: refused("each device has a slot of its own"),
     },
   },

@@ -65,6 +65,13 @@ export function ascii(longest: number): PropertyType<string> {
   };
 }
 
+/** A context of SELinux (`user:role:type:level`) or the name of a profile of AppArmor. The kernel takes a page of it at most. */
+export const securityContext: PropertyType<string> = {
+  ...ascii(1024),
+  syntax: "<context>",
+  expected: "a context of SELinux or a profile of AppArmor: 1 to 1024 printable ASCII characters",
+};
+
 /** One of the words. */
 export function oneOf<const T extends string>(...words: readonly T[]): PropertyType<T> {
   return {

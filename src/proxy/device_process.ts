@@ -60,6 +60,8 @@ export function spawnDeviceProcess(self: SelfCommand, controller: ControllerConf
 export interface JailedSpawn {
   /** Every file that the controller's images are made of, open. They are closed here, whatever comes of it. */
   readonly files: readonly { readonly path: string; readonly fd: number }[];
+  /** The context or profile that it is to run under. @default {as the host's policy has it} */
+  readonly securityContext?: string;
   /** Absolute paths of what splitvm needs to start besides its executable and libraries. @default {nothing} */
   readonly readable?: readonly string[];
 }
@@ -74,7 +76,7 @@ export interface JailedDeviceProcess extends DeviceProcess, Pick<JailedProcess, 
 export function spawnJailedDeviceProcess(
   self: SelfCommand,
   controller: ControllerConfig,
-  { files, readable }: JailedSpawn,
+  { files, readable, securityContext }: JailedSpawn,
 ): JailedDeviceProcess {
   const [ours, theirs] = createSocketPair();
   const [control, theirControl] = createSocketPair();
@@ -90,6 +92,7 @@ export function spawnJailedDeviceProcess(
       env: self.env,
       descriptors: new Map([...descriptors, ...files.map(({ fd }, i): [number, number] => [first + i, fd])]),
       readable,
+      securityContext,
       // Ctrl-C is for the VMM, which ends the machine in good order and this process with it.
       ownGroup: true,
       identity: freshIdentity(),

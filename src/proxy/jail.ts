@@ -24,6 +24,7 @@ import {
   type Identity,
   keepingDumpable,
 } from "../ffi/jail/privileges.ts";
+import { labelProgram, type SecurityModule, securityModule } from "../ffi/jail/security_context.ts";
 import { type Filter, installFilter } from "../ffi/jail/seccomp.ts";
 import { cString } from "../ffi/syscall.ts";
 import type { ChildProcess } from "../ffi/process.ts";
@@ -41,6 +42,8 @@ export interface JailOptions {
   readonly readable?: readonly string[];
   /** Whether it gets a process group of its own, so that signals from the terminal's keys pass it by. @default {false} */
   readonly ownGroup?: boolean;
+  /** The context or profile that it is to run under, where the host has SELinux or AppArmor. @default {as the policy has it} */
+  readonly securityContext?: string;
   /** Who it is to be, where this process is root's. */
   readonly identity: Identity;
   /** The system calls that it may make. @default {those of a device process that starts} */
@@ -150,6 +153,13 @@ function execute({ command, env }: JailOptions, program: string): ScriptStep {
   return call("execve", [cString(program), command.map(cString), variables], { of: program });
 }
 
+/** The module that is to take a context. @throws {Error} where there is none: who asks for it does not want to do without. */
+function moduleFor(context: string): SecurityModule {
+  const module = securityModule();
+  if (module !== undefined) return module;
+  throw new Error(`secontext=${context}: this host has neither SELinux nor AppArmor on`);
+}
+
 /** One way to shut a process in. */
 interface Attempt {
   readonly isolation: Isolation;
@@ -157,15 +167,17 @@ interface Attempt {
   readonly identity: Identity | undefined;
   /** Number there → duplicate here. */
   readonly spares: ReadonlyMap<number, number>;
+  readonly label: { readonly module: SecurityModule; readonly context: string } | undefined;
 }
 
 /** Everything between a child's birth and its program. */
-function jailScript(options: JailOptions, { isolation, identity, spares }: Attempt): ScriptStep[] {
+function jailScript(options: JailOptions, { isolation, identity, spares, label }: Attempt): ScriptStep[] {
   const files = programFiles(options.command[0], options.readable);
   const program = isolation === "none" ? options.command[0] : files.program;
   return [
     ...options.ownGroup ? [call("setpgid", [0, 0])] : [],
     ...placeDescriptors(spares),
+    ...label === undefined ? [] : labelProgram(label.module, label.context),
     ...enterNamespaces(isolation, files),
     ...limitResources(limits(isolation)),
     ...emptyBoundingSet(),
@@ -240,11 +252,13 @@ function attemptAll(
   options: JailOptions,
   spares: Attempt["spares"],
 ): Pick<JailedProcess, "process" | "missing"> & Attempt {
+  const { securityContext: context } = options;
+  const label = context === undefined ? undefined : { module: moduleFor(context), context };
   const failures: SyscallError[] = [];
   let identity = isRoot() ? options.identity : undefined;
   const isolations = [...options.isolations ?? ISOLATIONS];
   while (isolations.length > 0) {
-    const way = { isolation: isolations[0], identity, spares };
+    const way = { isolation: isolations[0], identity, spares, label };
     try {
       const process = attempt(options, way);
       return { ...way, process, missing: missingWalls(way.isolation, failures) };
@@ -261,7 +275,8 @@ function attemptAll(
 /**
  * Starts a program in a jail, behind as many walls as this host has. It is killed when the calling thread ends.
  *
- * @throws {SyscallError} when it cannot be started even behind fewer walls.
+ * @throws {SyscallError} when it cannot be started even behind fewer walls, or the host's policy does not take its context.
+ * @throws {Error} when it is to have a context, and the host has no module for it.
  */
 export function spawnJailed(options: JailOptions): JailedProcess {
   const spares = spareDescriptors(options.descriptors);

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { closeFd, fileStatus, FileType, openFile, OpenFlags, readFd, readLink } from "../ffi/file.ts";
+import { closeFd, fileStatus, FileType, openFile, OpenFlags, readLink, readTextFile } from "../ffi/file.ts";
 import type { RootEntry, RootLink } from "../ffi/jail/namespaces.ts";
 
 /** The contents of a root directory. */
@@ -20,26 +20,10 @@ const LIBRARY_FOLDERS = ["/lib64", "/lib"];
 /** What libraries, V8 and Deno open besides, where it is there. */
 const MISCELLANEOUS = ["/etc/ld.so.cache", "/dev/urandom"];
 
-/** The text of a file below /proc, where Deno's own functions ask for every permission. */
-function readText(path: string): string {
-  const fd = openFile(path, OpenFlags.O_RDONLY);
-  try {
-    const decoder = new TextDecoder();
-    const piece = new Uint8Array(65536);
-    let text = "";
-    for (let length; (length = readFd(fd, piece)) > 0;) {
-      text += decoder.decode(piece.subarray(0, length), { stream: true });
-    }
-    return text;
-  } finally {
-    closeFd(fd);
-  }
-}
-
 /** The folders of the libraries that this process runs code from. Any other splitvm on this host needs the same. */
 function foldersInUse(): Set<string> {
   const folders = new Set<string>();
-  for (const line of readText("/proc/self/maps").split("\n")) {
+  for (const line of readTextFile("/proc/self/maps").split("\n")) {
     const path = /^[0-9a-f-]+ ..x. \S+ \S+ \d+ +(\/.*\.so(?:\..*)?)$/.exec(line)?.[1];
     if (path !== undefined && !path.startsWith("/memfd:")) folders.add(path.slice(0, path.lastIndexOf("/")));
   }

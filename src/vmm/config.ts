@@ -71,6 +71,8 @@ export interface LocalDeviceConfig {
   readonly accelerated: boolean;
   /** Whether its process is started in a jail. */
   readonly sandboxed: boolean;
+  /** The context or profile that its process is to run under in the jail; `undefined`: as the host's policy has it. */
+  readonly securityContext: string | undefined;
 }
 
 /** `-device isa-debugcon`: bytes written to the port go to the character device. */

@@ -284,11 +284,15 @@ class DeviceProcesses {
 }
 
 function startDeviceProcess(
-  { controller, sandboxed }: LocalDeviceConfig,
+  { controller, sandboxed, securityContext }: LocalDeviceConfig,
   { self, readable, openFiles, log }: DeviceStart,
 ) {
   if (!sandboxed) return spawnDeviceProcess(self, controller);
-  const process = spawnJailedDeviceProcess(self, controller, { files: openFiles(controller), readable });
+  const process = spawnJailedDeviceProcess(self, controller, {
+    files: openFiles(controller),
+    readable,
+    securityContext,
+  });
   for (const missing of process.missing) tellMissing(controller.id, missing, log);
   return process;
 }

@@ -57,12 +57,26 @@ Deno.test("words that look like options of splitvm jail belong to the device pro
   assertEquals(parse(`-help -- ${DEVICE}`), { kind: "help" });
 });
 
+Deno.test("a context is taken as it is, commas included", () => {
+  assertEquals(jailed(`-secontext u:r:t:s0:c1,c2 -- ${DEVICE}`).securityContext, "u:r:t:s0:c1,c2");
+  assertEquals(jailed(`--secontext profile -- ${DEVICE}`).securityContext, "profile");
+  assertEquals(jailed(`-- ${DEVICE}`).securityContext, undefined);
+  refuses("-secontext", "-secontext: its argument is missing");
+  refuses(`-secontext a -secontext b -- ${DEVICE}`, "'-secontext': is given twice");
+  refuses(
+    `-secontext a\n -- ${DEVICE}`,
+    "-secontext: 'a\\x0a' is not accepted; expected a context of SELinux or a profile of AppArmor: " +
+      "1 to 1024 printable ASCII characters",
+  );
+});
+
 Deno.test("without words, splitvm jail says how it is used", () => {
   assertEquals(parseJailCommand([]), { kind: "usage" });
 });
 
 Deno.test("what cannot be jailed is refused", () => {
   refuses(DEVICE, "'-machine': expected -- and the options of a device process");
+  refuses("-secontext a", "splitvm jail: expected -- and the options of a device process");
   refuses(`-hlep -- ${DEVICE}`, "'-hlep': did you mean '-help'?");
   refuses("-- -m 512", "--: expected a device process: -machine remote");
   refuses("--", "--: expected a device process: -machine remote");

@@ -71,6 +71,10 @@ Deno.test("system calls are filtered where that is asked for", () => {
     `-machine remote ${LSI},sandbox=on ${OBJECT}`,
     "-device lsi53c895a,id=lsi0: 'sandbox' is not supported here: it is -sandbox, for the whole process",
   );
+  refuses(
+    `-machine remote ${LSI},secontext=x ${OBJECT}`,
+    "-device lsi53c895a,id=lsi0: 'secontext' is not supported here: it is -secontext of splitvm jail",
+  );
 });
 
 Deno.test("accesses come through shared memory, unless the object says otherwise", () => {

@@ -194,6 +194,17 @@ Deno.test("device processes are jailed, unless -sandbox or the device says other
   assertEquals(jailed(`-sandbox off ${devices}`), [false, false, true]);
 });
 
+Deno.test("a device process has the security context that its device names, in a jail", () => {
+  const { devices } = vmm("-device lsi53c895a,secontext=system_u:system_r:svirt_t:s0:c1,,c2 -device lsi53c895a,id=b");
+  assertEquals(devices.map((device) => device.kind === "local" && device.securityContext), [
+    "system_u:system_r:svirt_t:s0:c1,c2",
+    undefined,
+  ]);
+  const problem = "'secontext' is for a device process in a jail, and sandbox=off is without";
+  refuses("-device lsi53c895a,id=a,secontext=x,sandbox=off", `-device lsi53c895a,id=a: ${problem}`);
+  refuses("-sandbox off -device lsi53c895a,id=a,secontext=x", `-device lsi53c895a,id=a: ${problem}`);
+});
+
 Deno.test("controllers without an id have made-up ids, and their buses QEMU's names", () => {
   const { devices } = vmm(
     "-device lsi53c895a,addr=5 -device lsi53c895a,id=lsi53c895a-0 -device lsi53c895a " +

@@ -60,6 +60,11 @@ testOnKvm("a disk image that is not there, which is told once", (stage) => {
   assertRefused(start(stage, disk), /drive d0: Cannot open \/nonexistent\/disk.img: there is no such file/);
 });
 
+testOnKvm("a security context that the host has no module for, or does not know", (stage) => {
+  const vmm = start(stage, ["-device", "lsi53c895a,id=lsi0,secontext=splitvm-no-such-profile"]);
+  assertRefused(vmm, /Cannot start the device process of lsi0: (secontext=splitvm-no-such-profile: |write\(|execve\()/);
+});
+
 testOnKvm("a debug port where the machine has another one", (stage) => {
   const vmm = start(stage, ["-device", "isa-debugcon,iobase=0xcf8,chardev=c", "-chardev", "null,id=c"]);
   assertRefused(vmm, /-device isa-debugcon: iobase=0xcf8 is taken: /);

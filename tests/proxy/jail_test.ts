@@ -3,6 +3,7 @@ import { openDriveFiles } from "../../src/block/image_files.ts";
 import { pollFd, Ready } from "../../src/ffi/event.ts";
 import { SyscallError } from "../../src/ffi/errno.ts";
 import { closeFd, isOpenFd, readFd, writeFd } from "../../src/ffi/file.ts";
+import { securityModule } from "../../src/ffi/jail/security_context.ts";
 import type { Filter } from "../../src/ffi/jail/seccomp.ts";
 import { Signal, spawn } from "../../src/ffi/process.ts";
 import { createSocketPair } from "../../src/ffi/socket.ts";
@@ -169,6 +170,19 @@ Deno.test(
   leakingNothing(() => {
     const options = { command: ["/no/such"], env: {}, descriptors: new Map(), identity: freshIdentity() };
     assertThrows(() => spawnJailed(options), SyscallError, "ENOENT");
+  }),
+);
+
+Deno.test(
+  "a context that the host has no module for, or does not know, is an error, and leaves nothing",
+  leakingNothing(() => {
+    const options = { command: [SHELL], env: {}, descriptors: new Map(), identity: freshIdentity() };
+    const spawn = () => spawnJailed({ ...options, securityContext: "splitvm-no-such-profile" });
+    if (securityModule() === undefined) {
+      assertThrows(spawn, Error, "secontext=splitvm-no-such-profile: this host has neither SELinux nor AppArmor on");
+    } else {
+      assertThrows(spawn, SyscallError);
+    }
   }),
 );
 
