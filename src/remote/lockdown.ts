@@ -10,26 +10,33 @@ import { findGivenFile, giveFiles } from "../block/open_path.ts";
 import type { EventLoop } from "../event_loop.ts";
 import { FileOperation } from "../ffi/blocking_io.ts";
 import { fileStatus, FileType } from "../ffi/file.ts";
-import { serviceFilter } from "../ffi/jail/device_calls.ts";
+import { type DeviceClass, serviceFilter } from "../ffi/jail/device_calls.ts";
 import { denyNewPrivilegesHere } from "../ffi/jail/privileges.ts";
 import { filterThisProcess } from "../ffi/jail/seccomp.ts";
 import type { DriveConfig } from "../options/storage.ts";
+
+/** What a process has to be able to do once it is locked down. */
+export interface LockDownOptions {
+  /** The classes of its devices. */
+  readonly classes: readonly DeviceClass[];
+  /** What they will have. Files that were not given are opened before. */
+  readonly drives: readonly DriveConfig[];
+}
 
 /**
  * Leaves this process, all its threads, the system calls that serving devices takes, for good. Images, which may be malicious, are opened
  * after that: their files are then, and the engines that read them.
  *
  * @param loop What the devices will be served from.
- * @param drives What they will have. Files that were not given are opened here.
  * @returns what gives back what was held ready, once the images are open.
  * @throws {Error} when a file or an engine cannot be had, or the kernel has no filters.
  */
-export function lockDown(loop: EventLoop, drives: readonly DriveConfig[] = []): () => void {
+export function lockDown(loop: EventLoop, { classes, drives }: LockDownOptions): () => void {
   const leases = drives.map((drive) => holdReady(loop, drive));
   prepareEngines(loop);
   try {
     denyNewPrivilegesHere();
-    filterThisProcess(serviceFilter());
+    filterThisProcess(serviceFilter(classes));
   } catch (cause) {
     throw new Error("Cannot restrict the device process's system calls (-sandbox off does without)", { cause });
   }

@@ -9,15 +9,16 @@
  */
 import { closeGivenFiles, giveFiles } from "../block/open_path.ts";
 import { closeFd, isInheritedFd, writeFd } from "../ffi/file.ts";
+import type { DeviceClass } from "../ffi/jail/device_calls.ts";
 import { endWithParent } from "../ffi/process.ts";
-import type { ControllerConfig, DriveConfig, RemoteConfig } from "./config.ts";
+import type { ControllerConfig, RemoteConfig } from "./config.ts";
 import { registerDevice } from "./devices.ts";
 import { Lsi53c895a } from "./lsi53c895a/lsi53c895a.ts";
 import { openEndpoints } from "../qmp/endpoint.ts";
 import { log } from "../log.ts";
 import { isTracing, markPhase, printPhases } from "../startup_trace.ts";
 import { serveRemoteControl } from "./control.ts";
-import { lockDown } from "./lockdown.ts";
+import { lockDown, type LockDownOptions } from "./lockdown.ts";
 import { RemoteMachine } from "./remote_machine.ts";
 import { openScsiBus } from "./storage.ts";
 
@@ -47,7 +48,7 @@ export async function runRemote(config: RemoteConfig): Promise<number> {
   const { loop, runState } = machine;
   try {
     config.objects.forEach(requireGiven);
-    const release = config.sandbox ? lockDown(loop, drivesOf(config)) : undefined;
+    const release = config.sandbox ? lockDown(loop, needsOf(config)) : undefined;
     for (const object of config.objects) machine.add(object);
     release?.();
     closeGivenFiles();
@@ -77,8 +78,14 @@ export async function runRemote(config: RemoteConfig): Promise<number> {
   return machine.failed ? 1 : 0;
 }
 
-function drivesOf({ objects }: RemoteConfig): DriveConfig[] {
-  return objects.flatMap(({ device }) => device.disks.map(({ drive }) => drive));
+/** What each driver's devices do besides what all do. */
+const CLASSES: Readonly<Record<ControllerConfig["driver"], readonly DeviceClass[]>> = { lsi53c895a: ["storage"] };
+
+/** Of several devices, what any of them needs. An adapter without disks has nothing to store. */
+function needsOf({ objects }: RemoteConfig): LockDownOptions {
+  const drives = objects.flatMap(({ device }) => device.disks.map(({ drive }) => drive));
+  const classes = objects.flatMap(({ device }) => CLASSES[device.driver]);
+  return { drives, classes: classes.filter((name) => name !== "storage" || drives.length > 0) };
 }
 
 /** Nobody may listen any more: that is no reason to serve nothing. */

@@ -14,13 +14,16 @@ const CACHE = Deno.env.get("DENO_DIR") ?? `${Deno.env.get("HOME")}/.cache/deno`;
 const EPERM = -1;
 const SIGSYS = 31;
 
+/** Not locked down; locked down with devices of no class of their own; and with disks. */
+type Mode = "free" | "plain" | "storage";
+
 /** What a process prints that does something, locked down or not, and how it ends. */
-function attempt(name: string, locked: boolean) {
+function attempt(name: string, mode: Mode) {
   const [ours, theirs] = createSocketPair();
   const process = spawn({
     command: [
       ...[Deno.execPath(), "run", "--quiet", "--allow-ffi", "--allow-read", "--no-prompt", "--no-code-cache"],
-      ...["--v8-flags=--max-old-space-size=40", `--config=${CONFIG}`, PROGRAM, name, String(locked)],
+      ...["--v8-flags=--max-old-space-size=40", `--config=${CONFIG}`, PROGRAM, name, mode],
     ],
     env: { ...SELF_ENVIRONMENT, NO_COLOR: "1", HOME: "/nowhere", DENO_DIR: CACHE },
     descriptors: new Map([[0, null], [1, theirs], [2, theirs]]),
@@ -47,10 +50,10 @@ for (
   Deno.test(
     `a locked-down process may not ${name}, and lives on`,
     leakingNothing(() => {
-      const free = attempt(name, false);
+      const free = attempt(name, "free");
       assertEquals(free.status, { code: 0 });
       assert(Number(free.text) >= 0, free.text);
-      assertEquals(attempt(name, true), { text: String(EPERM), status: { code: 0 } });
+      assertEquals(attempt(name, "storage"), { text: String(EPERM), status: { code: 0 } });
     }),
   );
 }
@@ -69,34 +72,64 @@ for (
   Deno.test(
     `a locked-down process that tries to ${name} is ended`,
     leakingNothing(() => {
-      assertNotEquals(attempt(name, false).status, { signal: SIGSYS });
-      assertEquals(attempt(name, true), { text: "", status: { signal: SIGSYS } });
+      assertNotEquals(attempt(name, "free").status, { signal: SIGSYS });
+      assertEquals(attempt(name, "storage"), { text: "", status: { signal: SIGSYS } });
     }),
   );
 }
 
-Deno.test("a locked-down process goes on as before: heap, code, files that are open, threads that there are", () => {
-  assertEquals(attempt("work", true), { text: "done", status: { code: 0 } });
+for (const mode of ["plain", "storage"] as const) {
+  Deno.test(`a locked-down process goes on as before: heap, code, memory files, threads that there are (${mode})`, () => {
+    assertEquals(attempt("work", mode), { text: "done", status: { code: 0 } });
+  });
+
+  Deno.test(`an uncaught error of a locked-down process is told as ever (${mode})`, () => {
+    const { text, status } = attempt("throw", mode);
+    assert(text.includes("Error: what was thrown"), text);
+    assertEquals(status, { code: 1 });
+  });
+
+  Deno.test(`a locked-down process that is out of memory says so, and ends as ever (${mode})`, () => {
+    const { text, status } = attempt("exhaust the heap", mode);
+    assert(text.includes("out of memory"), text);
+    assertEquals(status, attempt("exhaust the heap", "free").status);
+  });
+}
+
+/** What a storage device does, and what a process without one gets for it. */
+const STORAGE = {
+  "read an image": { signal: SIGSYS },
+  "write to an image": { signal: SIGSYS },
+  "enter io_uring": { signal: SIGSYS },
+  "lock an image": EPERM,
+  "ask a disk for its size": EPERM,
+};
+
+for (const [name, answer] of Object.entries(STORAGE)) {
+  Deno.test(
+    `a locked-down process may ${name} if it has a storage device, and not without`,
+    leakingNothing(() => {
+      const free = attempt(name, "free");
+      assertEquals(free.status, { code: 0 });
+      assertEquals(attempt(name, "storage"), free);
+      const expected = typeof answer === "number"
+        ? { text: String(answer), status: { code: 0 } }
+        : { text: "", status: answer };
+      assertEquals(attempt(name, "plain"), expected);
+    }),
+  );
+}
+
+Deno.test("a process without a storage device that tries to set up io_uring is ended", () => {
+  assertEquals(attempt("set up io_uring", "plain").status, { signal: SIGSYS });
 });
 
 Deno.test("a locked-down process may move to another processor, where there is one", () => {
-  assertEquals(attempt("move itself", true), attempt("move itself", false));
+  assertEquals(attempt("move itself", "storage"), attempt("move itself", "free"));
 });
 
 Deno.test("the filter is on every thread of a locked-down process", () => {
-  const counts = attempt("count filters", true).text.split(" ");
+  const counts = attempt("count filters", "storage").text.split(" ");
   assert(counts.length >= 3, "V8 and Deno have threads");
   assertEquals(new Set(counts), new Set(["1"]));
-});
-
-Deno.test("an uncaught error of a locked-down process is told as ever", () => {
-  const { text, status } = attempt("throw", true);
-  assert(text.includes("Error: what was thrown"), text);
-  assertEquals(status, { code: 1 });
-});
-
-Deno.test("a locked-down process that is out of memory says so, and ends as ever", () => {
-  const { text, status } = attempt("exhaust the heap", true);
-  assert(text.includes("out of memory"), text);
-  assertEquals(status, attempt("exhaust the heap", false).status);
 });

@@ -1,6 +1,8 @@
 /**
  * The system calls of a device process: those that it makes while it starts, those that it goes on to make, and why.
  *
+ * Every device process makes some; more are made by one class of devices only, and a process has those of the classes that it serves.
+ *
  * They were found by watching device processes with raw and qcow2 images, each of the I/O engines, both wires, control sockets, and every
  * kind of end. What V8 and Deno make depends on their versions; the tests run device processes under these filters.
  *
@@ -19,8 +21,13 @@ type Later =
   /** It ends the process. */
   | "fatal";
 
+/** What devices have in common that other devices do without. `storage`: images, in files and on block devices of the host. */
+export type DeviceClass = "storage";
+
 /** A call that is made, why, and under which conditions: one test list has to hold. */
 interface DeviceCall {
+  /** Whose it is. @default {every device process's} */
+  readonly by?: DeviceClass;
   readonly calls: readonly CallName[];
   readonly later: Later;
   readonly reason: string;
@@ -51,21 +58,17 @@ const FCNTL = {
   F_SETFD: 2,
   F_GETFL: 3,
   F_SETFL: 4,
-  F_OFD_GETLK: 36,
-  F_OFD_SETLK: 37,
   F_DUPFD_CLOEXEC: 1030,
   F_ADD_SEALS: 1033,
   F_GET_SEALS: 1034,
 } as const;
+const LOCKS = { F_OFD_GETLK: 36, F_OFD_SETLK: 37 } as const;
 
-/** linux/fs.h: size, sector size, discarding and zeroing of block devices; asm-generic/ioctls.h: FIONBIO. */
-const IOCTL = {
-  BLKSSZGET: 0x1268,
-  BLKDISCARD: 0x1277,
-  BLKZEROOUT: 0x127f,
-  BLKGETSIZE64: 0x80081272,
-  FIONBIO: 0x5421,
-} as const;
+/** asm-generic/ioctls.h */
+const FIONBIO = 0x5421;
+
+/** linux/fs.h: sector size, discarding, zeroing, size. */
+const BLOCK_DEVICE = { BLKSSZGET: 0x1268, BLKDISCARD: 0x1277, BLKZEROOUT: 0x127f, BLKGETSIZE64: 0x80081272 } as const;
 
 const oneOf = (index: number, values: Readonly<Record<string, number>> | readonly number[]) =>
   Object.values(values).map((equals) => [{ index, equals }]);
@@ -117,36 +120,51 @@ const DEVICE_CALLS: readonly DeviceCall[] = [
   { calls: ["eventfd2"], later: "allowed", reason: "whether a descriptor is an eventfd is told by making one" },
   { calls: ["timerfd_create", "timerfd_settime"], later: "allowed", reason: "our loop's timer, and QMP's" },
   {
-    calls: ["pread64", "pwrite64", "preadv2", "pwritev2", "fdatasync", "fallocate", "ftruncate", "lseek"],
+    by: "storage",
+    calls: ["pread64", "pwrite64", "preadv2", "pwritev2", "fdatasync", "fallocate", "lseek"],
     later: "allowed",
-    reason: "images: reads and writes that need no waiting, and all requests of the engine of threads",
+    reason: "reads and writes that need no waiting, and all requests of the engine of threads",
   },
   {
+    by: "storage",
     calls: ["statx"],
     later: "allowed",
     when: [[{ index: 2, mask: AT_EMPTY_PATH, equals: AT_EMPTY_PATH }]],
-    reason: "images: what direct I/O asks of requests",
+    reason: "what direct I/O asks of requests",
   },
   {
+    by: "storage",
     calls: ["io_uring_setup"],
     later: "refused",
-    reason: "images: the engine; another than the one there is not to be had",
+    reason: "the engine; another than the one there is not to be had",
   },
-  { calls: ["io_uring_register"], later: "fatal", reason: "images: the engine's start" },
-  { calls: ["io_uring_enter"], later: "allowed", reason: "images: the engine, on a ring that is restricted" },
-  { calls: ["memfd_create"], later: "allowed", reason: "our system calls' code (start); the registers' shadow" },
+  { by: "storage", calls: ["io_uring_register"], later: "fatal", reason: "the engine's start" },
+  { by: "storage", calls: ["io_uring_enter"], later: "allowed", reason: "the engine, on a ring that is restricted" },
+  { by: "storage", calls: ["fcntl"], later: "allowed", when: oneOf(1, LOCKS), reason: "locks of images" },
+  {
+    by: "storage",
+    calls: ["ioctl"],
+    later: "allowed",
+    when: oneOf(1, BLOCK_DEVICE),
+    reason: "images on block devices",
+  },
+  {
+    calls: ["memfd_create", "ftruncate"],
+    later: "allowed",
+    reason: "our system calls' code (start); the registers' shadow; images that grow",
+  },
   { calls: ["fstat", "fstatfs"], later: "allowed", reason: "what a descriptor is that a proxy sent" },
   {
     calls: ["fcntl"],
     later: "allowed",
     when: oneOf(1, FCNTL),
-    reason: "status flags, locks of images, seals of shared memory, spare descriptors",
+    reason: "status flags, seals of shared memory, spare descriptors",
   },
   {
     calls: ["ioctl"],
     later: "allowed",
-    when: oneOf(1, IOCTL),
-    reason: "images on block devices; non-blocking sockets of Deno's",
+    when: oneOf(1, [FIONBIO]),
+    reason: "non-blocking sockets of Deno's",
   },
   {
     calls: ["clone"],
@@ -226,28 +244,42 @@ const DENIED = { errno: Errno.EPERM } as const;
 /** Older libcs know clone(2) only, whose flags can be looked at; newer ones fall back to it. */
 const NO_CLONE3: FilterRule = { call: "clone3", verdict: { errno: Errno.ENOSYS } };
 
-function rulesFor({ calls, later, when = [[]] }: DeviceCall, lockedDown: boolean): FilterRule[] {
-  return calls.flatMap((call): FilterRule[] => {
-    if (lockedDown && later === "fatal") return [];
-    if (lockedDown && later === "refused") return [{ call, verdict: DENIED }];
-    const allowed = when.map((tests): FilterRule => ({ call, when: tests, verdict: "allow" }));
-    return when.some((tests) => tests.length > 0) ? [...allowed, { call, verdict: DENIED }] : allowed;
-  });
+/** What lets the calls of these entries through. */
+function allowing(entries: readonly DeviceCall[]): FilterRule[] {
+  return entries.flatMap(({ calls, when = [[]] }) =>
+    calls.flatMap((call) => when.map((tests): FilterRule => ({ call, when: tests, verdict: "allow" })))
+  );
 }
 
+/** What answers these entries' calls, each once; what is behind an allowing rule without conditions would never apply. */
+function denying(entries: readonly DeviceCall[]): FilterRule[] {
+  const calls = new Set(entries.flatMap(({ calls }) => calls));
+  return [...calls].map((call) => ({ call, verdict: DENIED }));
+}
+
+const isConditional = ({ when }: DeviceCall) => when !== undefined;
+
 /**
- * What a device process may do from its first instruction on. Nothing of it depends on a guest, an image or a proxy until it
- * is locked down, so this is a wall for later mistakes: what is not in the table fails with EPERM.
+ * What a device process may do from its first instruction on, whatever its class. Nothing of it depends on a guest, an image or a proxy
+ * until it is locked down, so this is a wall for later mistakes: what is not in the table fails with EPERM.
  */
 export function startFilter(): Filter {
   const libraries: FilterRule[] = [{ call: "mmap", verdict: "allow" }, { call: "statx", verdict: "allow" }];
   const lifetime: FilterRule = { call: "prctl", when: [{ index: 0, equals: PR_SET_PDEATHSIG }], verdict: "allow" };
   const filtering: FilterRule = { call: "seccomp", verdict: "allow" };
-  const rules = DEVICE_CALLS.flatMap((entry) => rulesFor(entry, false));
-  return { rules: [...libraries, lifetime, filtering, NO_CLONE3, ...rules], otherwise: DENIED };
+  return { rules: [...libraries, lifetime, filtering, NO_CLONE3, ...allowing(DEVICE_CALLS)], otherwise: DENIED };
 }
 
-/** What a device process may do once it serves: it opens, executes and connects to nothing; what is not in the table ends it. */
-export function serviceFilter(): Filter {
-  return { rules: [...DEVICE_CALLS.flatMap((entry) => rulesFor(entry, true)), NO_CLONE3], otherwise: "kill" };
+/**
+ * What a device process may do once it serves: it opens, executes and connects to nothing; what is not in the table ends it.
+ *
+ * @param classes Of all the devices that it serves.
+ */
+export function serviceFilter(classes: readonly DeviceClass[]): Filter {
+  const entries = DEVICE_CALLS.filter(({ by }) => by === undefined || classes.includes(by));
+  const allowed = entries.filter(({ later }) => later === "allowed");
+  const refused = entries.filter((entry) =>
+    entry.later === "refused" || entry.later === "allowed" && isConditional(entry)
+  );
+  return { rules: [...allowing(allowed), ...denying(refused), NO_CLONE3], otherwise: "kill" };
 }

@@ -8,6 +8,8 @@ function allowed({ rules }: Filter): Set<CallName> {
   return new Set(rules.filter(({ verdict }) => verdict === "allow").map(({ call }) => call));
 }
 
+const FILTERS = [startFilter(), serviceFilter([]), serviceFilter(["storage"])];
+
 const DANGEROUS: readonly CallName[] = [
   ...["execve", "execveat", "fork", "vfork", "clone3", "ptrace", "process_vm_readv", "process_vm_writev"] as const,
   ...["open", "openat", "socket", "connect", "bind", "listen", "kill", "mount", "umount2", "unshare", "setns"] as const,
@@ -16,22 +18,32 @@ const DANGEROUS: readonly CallName[] = [
 ];
 
 Deno.test("a process that serves can open, execute, connect to, trace and signal nothing", () => {
-  const calls = allowed(serviceFilter());
+  const calls = allowed(serviceFilter(["storage"]));
   assertEquals(DANGEROUS.filter((call) => calls.has(call)), []);
 });
 
 Deno.test("what is not in the table ends a process that serves, and fails in one that starts", () => {
-  assertEquals(serviceFilter().otherwise, "kill");
+  assertEquals(serviceFilter([]).otherwise, "kill");
   assertEquals(startFilter().otherwise, { errno: 1 });
 });
 
 Deno.test("a process that serves keeps no right that it did not have at its start", () => {
   const atStart = allowed(startFilter());
-  assertEquals([...allowed(serviceFilter())].filter((call) => !atStart.has(call)), []);
+  assertEquals([...allowed(serviceFilter(["storage"]))].filter((call) => !atStart.has(call)), []);
+});
+
+Deno.test("a class adds to what every device process may do, and takes nothing away", () => {
+  const [plain, storage] = [allowed(serviceFilter([])), allowed(serviceFilter(["storage"]))];
+  assertEquals([...plain].filter((call) => !storage.has(call)), []);
+  const own: readonly CallName[] = [
+    ...["pread64", "pwrite64", "preadv2", "pwritev2", "fdatasync", "fallocate", "lseek", "statx"] as const,
+    "io_uring_enter",
+  ];
+  assertEquals([...storage].filter((call) => !plain.has(call)).toSorted(), own.toSorted());
 });
 
 Deno.test("no rule stands behind one that always applies", () => {
-  for (const { rules } of [startFilter(), serviceFilter()]) {
+  for (const { rules } of FILTERS) {
     const settled = new Set<CallName>();
     for (const { call, when = [] } of rules) {
       // The start allows without conditions what is conditional later.
@@ -42,7 +54,7 @@ Deno.test("no rule stands behind one that always applies", () => {
 });
 
 Deno.test("the filters are short enough for the kernel, and name calls that there are", () => {
-  for (const filter of [startFilter(), serviceFilter()]) {
+  for (const filter of FILTERS) {
     assert(compileFilter(filter).length < 1000);
     for (const { call } of filter.rules) assert(CallNumber[call] >= 0);
   }
