@@ -15,7 +15,8 @@ import { closeAll } from "../ffi/socket.ts";
 import { catchSignals } from "../interrupted.ts";
 import { log } from "../log.ts";
 import { freshIdentity, type JailedProcess, type MissingWall, spawnJailed } from "../proxy/jail.ts";
-import type { RemoteConfig } from "../remote/config.ts";
+import { largestFile } from "../proxy/largest_file.ts";
+import type { DriveConfig, RemoteConfig } from "../remote/config.ts";
 import { SELF_ENVIRONMENT, selfCommand, selfFiles } from "../vmm/self_command.ts";
 import { deviceWords, type JailCommand } from "./jail_command.ts";
 
@@ -40,12 +41,17 @@ function requireGiven(what: string, fd: number): number {
   throw new Error(`${what}: fd ${fd} is not an open descriptor that this process was given`);
 }
 
+function drivesOf({ objects }: RemoteConfig): DriveConfig[] {
+  return objects.flatMap(({ device }) => device.disks.map(({ drive }) => drive));
+}
+
 /** The files of all images, open: those that this process was given, and those that it opens. */
-function imageFiles({ objects, files }: RemoteConfig) {
+function imageFiles(config: RemoteConfig) {
+  const { files } = config;
   for (const { path, fd } of files) requireGiven(`add-fd ${path}`, fd);
   giveFiles(files);
   try {
-    return objects.flatMap(({ device }) => device.disks.flatMap(({ drive }) => openDriveFiles(drive)));
+    return drivesOf(config).flatMap(openDriveFiles);
   } finally {
     closeGivenFiles();
   }
@@ -76,6 +82,7 @@ function start(command: JailCommand, readyEnd: number): JailedProcess {
       ]),
       readable,
       securityContext: command.securityContext,
+      largestFile: largestFile(drivesOf(command.config), files),
       identity: freshIdentity(),
     });
   } finally {

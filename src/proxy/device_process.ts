@@ -9,6 +9,7 @@ import { closeAll, createSocketPair } from "../ffi/socket.ts";
 import { pollFd, Ready } from "../ffi/event.ts";
 import { deviceProcessArguments, type DeviceProcessFds } from "../options/device_arguments.ts";
 import { freshIdentity, type JailedProcess, spawnJailed } from "./jail.ts";
+import { largestFile } from "./largest_file.ts";
 import type { ControllerConfig } from "../options/storage.ts";
 
 /** How to start another splitvm: program and leading arguments, and the environment. */
@@ -93,6 +94,7 @@ export function spawnJailedDeviceProcess(
       descriptors: new Map([...descriptors, ...files.map(({ fd }, i): [number, number] => [first + i, fd])]),
       readable,
       securityContext,
+      largestFile: largestFile(controller.disks.map(({ drive }) => drive), files),
       // Ctrl-C is for the VMM, which ends the machine in good order and this process with it.
       ownGroup: true,
       identity: freshIdentity(),

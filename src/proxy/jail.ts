@@ -12,7 +12,7 @@ import { closeFd, duplicateFd, openFile, OpenFlags } from "../ffi/file.ts";
 import { call, runScript, type ScriptStep, startScript, unblockSignals } from "../ffi/jail/child_script.ts";
 import { startFilter } from "../ffi/jail/device_calls.ts";
 import { FileAccess, landlockVersion, restrictFiles } from "../ffi/jail/landlock.ts";
-import { limitResources, type Limits } from "../ffi/jail/limits.ts";
+import { ignoreLongFiles, limitResources, type Limits } from "../ffi/jail/limits.ts";
 import { emptyRoot, hideHostName, mapIdentity, Namespace, replaceRoot } from "../ffi/jail/namespaces.ts";
 import {
   assumeIdentity,
@@ -42,6 +42,8 @@ export interface JailOptions {
   readonly readable?: readonly string[];
   /** Whether it gets a process group of its own, so that signals from the terminal's keys pass it by. @default {false} */
   readonly ownGroup?: boolean;
+  /** Bytes that a file may have which it makes longer. @default {any number} */
+  readonly largestFile?: number;
   /** The context or profile that it is to run under, where the host has SELinux or AppArmor. @default {as the policy has it} */
   readonly securityContext?: string;
   /** Who it is to be, where this process is root's. */
@@ -143,9 +145,12 @@ function restrictPaths(isolation: Isolation, files: ProgramFiles, landlock: numb
   return restrictFiles(landlock, allowed.map((place) => ({ ...place, access: READ_AND_EXECUTE })));
 }
 
-function limits(isolation: Isolation): Limits {
+function limits(isolation: Isolation, largestFile: number | undefined): ScriptStep[] {
   // Without a user of its own, those of all other processes of the same user would count.
-  return isRoot() || isolation !== "none" ? { ...LIMITS, PROCESSES: MOST_TASKS } : LIMITS;
+  const tasks = isRoot() || isolation !== "none" ? { PROCESSES: MOST_TASKS } : {};
+  if (largestFile === undefined) return limitResources({ ...LIMITS, ...tasks });
+  // A write beyond is an error then, and no reason to end: a log may have got so long.
+  return [ignoreLongFiles(), ...limitResources({ ...LIMITS, ...tasks, FILE_SIZE: largestFile })];
 }
 
 function execute({ command, env }: JailOptions, program: string): ScriptStep {
@@ -179,7 +184,7 @@ function jailScript(options: JailOptions, { isolation, identity, spares, label }
     ...placeDescriptors(spares),
     ...label === undefined ? [] : labelProgram(label.module, label.context),
     ...enterNamespaces(isolation, files),
-    ...limitResources(limits(isolation)),
+    ...limits(isolation, options.largestFile),
     ...emptyBoundingSet(),
     ...identity === undefined ? [] : assumeIdentity(identity),
     ...dropCapabilities(),

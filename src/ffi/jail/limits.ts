@@ -20,6 +20,18 @@ export const Resource = {
 /** Limits by the name of their {@linkcode Resource}: bytes, or how many. */
 export type Limits = Partial<Record<keyof typeof Resource, number>>;
 
+/** asm/signal.h: what a write beyond {@linkcode Resource.FILE_SIZE} sends. */
+const SIGXFSZ = 25;
+/** struct kernel_sigaction: handler @0, SIG_IGN. */
+const IGNORE = new Uint8Array(BigUint64Array.of(1n, 0n, 0n, 0n).buffer);
+/** Bytes of the kernel's sigset_t. */
+const SIGSET_SIZE = 8;
+
+/** Makes a write beyond the largest size of a file an error (EFBIG), also for the program that is executed. */
+export function ignoreLongFiles(): ScriptCall {
+  return call("rt_sigaction", [SIGXFSZ, IGNORE, 0, SIGSET_SIZE], { of: "SIGXFSZ" });
+}
+
 /** Sets limits, the soft and the hard ones alike, so that they cannot be raised again without CAP_SYS_RESOURCE. */
 export function limitResources(limits: Limits): ScriptCall[] {
   return Object.entries(limits).map(([name, limit]) => {
