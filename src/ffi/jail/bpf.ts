@@ -47,6 +47,13 @@ export function unlessEqual(value: number, otherwise: number): Instruction {
   return jump(Bpf.JUMP_EQUAL, value, 0, otherwise);
 }
 
+/** Ends the program with `action` if A equals one of `values`, and goes on behind itself if not. */
+export function endIfOneOf(values: readonly number[], action: number): Instruction[] {
+  const last = values.length - 1;
+  const tests = values.map((value, i) => jump(Bpf.JUMP_EQUAL, value, last - i, i === last ? 1 : 0));
+  return [...tests, verdict(action)];
+}
+
 /** Skips `skip` instructions if A is below `value`. */
 export function ifBelow(value: number, skip: number): Instruction {
   return jump(Bpf.JUMP_NOT_BELOW, value, 0, skip);

@@ -6,12 +6,15 @@
 import { checked, Errno, SyscallError } from "../errno.ts";
 import { addressOf } from "../memory.ts";
 import { syscalls } from "../syscall.ts";
-import { and, encodeProgram, ifBelow, type Instruction, load, unlessEqual, verdict } from "./bpf.ts";
+import { and, encodeProgram, endIfOneOf, ifBelow, type Instruction, load, unlessEqual, verdict } from "./bpf.ts";
 import { type CallName, CallNumber } from "./call_numbers.ts";
 import { call, type ScriptCall } from "./child_script.ts";
 
-/** What becomes of a call: it is made, it ends the process (by SIGSYS), or it is answered with an error number without being made. */
-export type Verdict = "allow" | "kill" | { readonly errno: number };
+/**
+ * What becomes of a call: it is made, it is made and told of in the kernel's log, it ends the process (by SIGSYS, and is told of there as
+ * well), or it is answered with an error number without being made.
+ */
+export type Verdict = "allow" | "log" | "kill" | { readonly errno: number };
 
 /** What an argument has to be for a rule to apply. Only its low 32 bits are looked at, as the kernel does with an `int`. */
 export interface ArgumentTest {
@@ -42,6 +45,7 @@ const SECCOMP_SET_MODE_FILTER = 1;
 const SECCOMP_FILTER_FLAG_TSYNC = 1;
 const RET_KILL_PROCESS = 0x8000_0000;
 const RET_ERRNO = 0x0005_0000;
+const RET_LOG = 0x7ffc_0000;
 const RET_ALLOW = 0x7fff_0000;
 
 /** struct seccomp_data: the call's number, the architecture, the instruction's address, six arguments of 64 bits. */
@@ -54,18 +58,27 @@ const AUDIT_ARCH_X86_64 = 0xc000_003e;
 /** Numbers from here on are x32's (asm/unistd.h, __X32_SYSCALL_BIT): other calls under the same architecture. */
 const X32_CALLS = 0x4000_0000;
 
+/** How far a jump reaches (linux/filter.h: u8 jt, jf), with room for what stands around the rules that it passes. */
+const MOST_ALIKE = 250;
+
 /** struct sock_fprog: u16 len @0, pointer to the program @8. */
 const HEADER_SIZE = 16;
 
 function action(verdict: Verdict): number {
   if (verdict === "allow") return RET_ALLOW;
+  if (verdict === "log") return RET_LOG;
   if (verdict === "kill") return RET_KILL_PROCESS;
   return RET_ERRNO | verdict.errno & 0xffff;
 }
 
+/** Of its low 32 bits. */
+function argumentOffset(index: number): number {
+  return DATA_ARGUMENTS + 8 * index;
+}
+
 function testArgument({ index, mask, equals }: ArgumentTest, otherwise: number): Instruction[] {
   const masked = mask === undefined ? [] : [and(mask)];
-  return [load(DATA_ARGUMENTS + 8 * index), ...masked, unlessEqual(equals, otherwise)];
+  return [load(argumentOffset(index)), ...masked, unlessEqual(equals, otherwise)];
 }
 
 /** A rule as a block that ends the program or goes on behind itself. A is the call's number before it, and behind it. */
@@ -79,6 +92,51 @@ function compileRule({ call, when = [], verdict: decision }: FilterRule): Instru
   return [unlessEqual(CallNumber[call], block.length), ...block];
 }
 
+/**
+ * How many rules from one on can be told apart by comparing a single word: those that allow calls without conditions, or one call for several
+ * values of an argument. They are most, and each access of a guest to a device passes by them.
+ */
+function countAlike(rules: readonly FilterRule[], from: number): number {
+  const first = rules[from];
+  const alike = (rule: FilterRule) => {
+    if (rule.verdict !== "allow" || first.verdict !== "allow") return false;
+    if (unconditional(first)) return unconditional(rule);
+    return rule.call === first.call && comparedArgument(rule) === comparedArgument(first);
+  };
+  let end = from + 1;
+  if (unconditional(first) || comparedArgument(first) !== undefined) {
+    while (end < rules.length && end - from < MOST_ALIKE && alike(rules[end])) end++;
+  }
+  return end - from;
+}
+
+function unconditional({ when = [] }: FilterRule): boolean {
+  return when.length === 0;
+}
+
+/** The argument that alone decides whether a rule applies, by all of its bits. */
+function comparedArgument({ when = [] }: FilterRule): number | undefined {
+  return when.length === 1 && when[0].mask === undefined ? when[0].index : undefined;
+}
+
+function compileAlike(rules: readonly FilterRule[]): Instruction[] {
+  const [first] = rules;
+  if (unconditional(first)) return endIfOneOf(rules.map(({ call }) => CallNumber[call]), RET_ALLOW);
+  const values = rules.map(({ when }) => when![0].equals);
+  const block = [load(argumentOffset(first.when![0].index)), ...endIfOneOf(values, RET_ALLOW), load(DATA_NUMBER)];
+  return [unlessEqual(CallNumber[first.call], block.length), ...block];
+}
+
+function compileRules(rules: readonly FilterRule[]): Instruction[] {
+  const program: Instruction[] = [];
+  for (let i = 0; i < rules.length;) {
+    const count = countAlike(rules, i);
+    program.push(...count > 1 ? compileAlike(rules.slice(i, i + count)) : compileRule(rules[i]));
+    i += count;
+  }
+  return program;
+}
+
 /** The program of a filter: calls of another architecture, or of x32, end the process whatever the rules say. */
 export function compileFilter({ rules, otherwise }: Filter): Instruction[] {
   return [
@@ -87,7 +145,7 @@ export function compileFilter({ rules, otherwise }: Filter): Instruction[] {
     load(DATA_NUMBER),
     ifBelow(X32_CALLS, 1),
     verdict(RET_KILL_PROCESS),
-    ...rules.flatMap(compileRule),
+    ...compileRules(rules),
     verdict(action(otherwise)),
   ];
 }

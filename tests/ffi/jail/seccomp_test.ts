@@ -16,7 +16,7 @@ import { behind } from "../../support/jail.ts";
 
 const X86_64 = 0xc000003e;
 const I386 = 0x40000003;
-const [KILL, ALLOW, EPERM] = [0x80000000, 0x7fff0000, 0x00050001];
+const [KILL, LOG, ALLOW, EPERM] = [0x80000000, 0x7ffc0000, 0x7fff0000, 0x00050001];
 const SIGSYS = 31;
 
 /** Runs a program as the kernel would (Documentation/networking/filter.rst), on a struct seccomp_data. */
@@ -99,7 +99,7 @@ function expected({ rules, otherwise }: Filter, number: number, args: readonly b
 
 Deno.test("any rules do what they say", () => {
   const names = ["read", "mmap", "ioctl"] as const;
-  const decision = fc.constantFrom<Verdict>("allow", "kill", { errno: 1 });
+  const decision = fc.constantFrom<Verdict>("allow", "log", "kill", { errno: 1 });
   const test = fc.record({ index: fc.nat(5), equals: fc.nat(3), mask: fc.constantFrom(undefined, 1, 2, 3) });
   const rule = fc.record({
     call: fc.constantFrom(...names),
@@ -109,7 +109,7 @@ Deno.test("any rules do what they say", () => {
   const filter = fc.record({ rules: fc.array(rule, { maxLength: 8 }), otherwise: decision });
   const args = fc.array(fc.bigInt(0n, 3n), { minLength: 6, maxLength: 6 });
   fc.assert(fc.property(filter, fc.constantFrom(...names), args, (filter, name, args) => {
-    const words = { allow: ALLOW, kill: KILL };
+    const words = { allow: ALLOW, log: LOG, kill: KILL };
     const wanted = expected(filter, CallNumber[name], args);
     const word = typeof wanted === "string" ? words[wanted] : EPERM;
     assertEquals(run(compileFilter(filter), CallNumber[name], args), word);
