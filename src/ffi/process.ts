@@ -55,6 +55,7 @@ export const Signal = {
   QUIT: 3,
   KILL: 9,
   USR1: 10,
+  USR2: 12,
   PIPE: 13,
   TERM: 15,
   CHLD: 17,
@@ -193,9 +194,14 @@ export function childProcess(pid: number, pidfd: number): ChildProcess {
   };
 }
 
+/** This process's id, in its pid namespace. */
+export function currentProcessId(): number {
+  return syscalls().getpid();
+}
+
 /** Stops this process until somebody continues it. */
 export function stopSelf(): void {
-  checked("kill(SIGSTOP)", syscalls().kill(syscalls().getpid(), Signal.STOP));
+  checked("kill(SIGSTOP)", syscalls().kill(currentProcessId(), Signal.STOP));
 }
 
 /**
@@ -203,7 +209,7 @@ export function stopSelf(): void {
  * shell of its job has gone, goes on (POSIX.1-2017, 2.4.3: orphaned process groups), and gets EIO for its input.
  */
 export function stopInBackground(): void {
-  checked("kill(SIGTTIN)", syscalls().kill(syscalls().getpid(), Signal.TTIN));
+  checked("kill(SIGTTIN)", syscalls().kill(currentProcessId(), Signal.TTIN));
 }
 
 /**

@@ -7,6 +7,9 @@ import { checked, Errno, SyscallError } from "./errno.ts";
 import { syscalls } from "./syscall.ts";
 import { Signal } from "./process.ts";
 
+/** What a kick is: not SIGUSR1, upon which Deno opens a port for debuggers in a process that listens for it. */
+const KICK = Signal.USR2;
+
 /** The kernel's id of the calling thread. */
 export function currentThreadId(): number {
   return syscalls().gettid();
@@ -14,12 +17,12 @@ export function currentThreadId(): number {
 
 /** Makes sure that a kick interrupts a system call and does nothing else. Once in a process, on the main thread. */
 export function acceptKicks(): void {
-  Deno.addSignalListener("SIGUSR1", () => {});
+  Deno.addSignalListener("SIGUSR2", () => {});
 }
 
 /** Sends a thread of this process the signal that ends a blocking system call with EINTR. A thread that has ended is left alone. */
 export function kickThread(threadId: number): void {
-  const result = syscalls().tgkill(syscalls().getpid(), threadId, Signal.USR1);
+  const result = syscalls().tgkill(syscalls().getpid(), threadId, KICK);
   if (result < 0 && result !== -Errno.ESRCH) throw new SyscallError(`tgkill(${threadId})`, -result);
 }
 
@@ -36,7 +39,7 @@ const CLOCK_MONOTONIC = 1;
 export function kickRegularly(period: number): () => void {
   // struct sigevent (asm-generic/siginfo.h): sigev_value @0, sigev_signo @8, sigev_notify @12, the thread's id @16; 64 bytes.
   const event = new DataView(new ArrayBuffer(64));
-  event.setInt32(8, Signal.USR1, true);
+  event.setInt32(8, KICK, true);
   event.setInt32(12, SIGEV_THREAD_ID, true);
   event.setInt32(16, currentThreadId(), true);
   const timer = new Int32Array(1);

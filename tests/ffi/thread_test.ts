@@ -4,7 +4,7 @@ import { kickRegularly } from "../../src/ffi/thread.ts";
 
 Deno.test("regular kicks interrupt one system call after the other, until they are ended", () => {
   const ignore = () => {};
-  Deno.addSignalListener("SIGUSR1", ignore);
+  Deno.addSignalListener("SIGUSR2", ignore);
   const epoll = new Epoll();
   const wait = (timeout: number) => epoll.wait(timeout, () => {});
   try {
@@ -15,6 +15,6 @@ Deno.test("regular kicks interrupt one system call after the other, until they a
     wait(5);
   } finally {
     epoll.close();
-    Deno.removeSignalListener("SIGUSR1", ignore);
+    Deno.removeSignalListener("SIGUSR2", ignore);
   }
 });

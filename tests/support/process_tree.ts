@@ -5,7 +5,7 @@
  */
 import { checked } from "../../src/ffi/errno.ts";
 import { pollFd, Ready } from "../../src/ffi/event.ts";
-import { closeFd, listDirectory, openFile, OpenFlags, readFd } from "../../src/ffi/file.ts";
+import { closeFd, listDirectory, openFile, OpenFlags, readFd, readLink } from "../../src/ffi/file.ts";
 import { Signal } from "../../src/ffi/process.ts";
 import { syscalls } from "../../src/ffi/syscall.ts";
 
@@ -53,6 +53,25 @@ export function childrenOf(pid: number | "self"): number[] {
 /** The descriptors that a process has open. */
 export function descriptorsOf(pid: number): number[] {
   return listDirectory(`/proc/${pid}/fd`).map(Number);
+}
+
+/** In /proc/net/tcp: the state TCP_LISTEN (net/tcp_states.h), and the socket's inode at the end. */
+const LISTENING = /^\s*\d+: \S+ \S+ 0A \S+ \S+ \S+\s+\d+\s+\d+ (\d+)/gm;
+
+/** Whether a process listens at a TCP port. */
+export function listensAtPort(pid: number): boolean {
+  const own = new Set(descriptorsOf(pid).map((fd) => socketInode(`/proc/${pid}/fd/${fd}`)));
+  const tables = ["tcp", "tcp6"].map((name) => readProc(`/proc/${pid}/net/${name}`)).join("");
+  return [...tables.matchAll(LISTENING)].some(([, inode]) => own.has(inode));
+}
+
+/** `undefined` for a descriptor of something else, or one that was closed meanwhile. */
+function socketInode(path: string): string | undefined {
+  try {
+    return /^socket:\[(\d+)\]$/.exec(readLink(path))?.[1];
+  } catch {
+    return undefined;
+  }
 }
 
 /** Waits until a process is in a state, a letter: `T` for one that is stopped. @param process Its id, which may come later. */
