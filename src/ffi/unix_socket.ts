@@ -21,10 +21,16 @@ export const SOCKET_PATH_LIMIT = 107;
 /** How many clients may wait to be accepted. */
 const BACKLOG = 1;
 
+/** Where a socket is bound, and the socket's file there, which tells it from others that are bound there later. */
+export interface BoundPath extends Pick<FileStatus, "device" | "inode"> {
+  readonly path: string;
+}
+
 /** A socket that listens at a path. */
 export interface ListeningSocket {
   /** Non-blocking, close-on-exec. */
   readonly fd: number;
+  readonly bound: BoundPath;
   /**
    * Takes the path away, if it still leads to this socket, and closes the socket. A process that has given up the right to leaves the path to
    * whoever listens there next.
@@ -43,10 +49,11 @@ export function listenAt(path: string): ListeningSocket {
   try {
     const address = socketAddress(path);
     checked(`bind(${path})`, syscalls().bind(fd, address, address.length));
-    const bound = pathStatus(path);
+    const bound = boundPath(path);
     checked(`listen(${path})`, syscalls().listen(fd, BACKLOG));
     return {
       fd,
+      bound,
       close() {
         try {
           if (isSameFile(bound, pathStatus(path))) unlinkFile(path);
@@ -150,6 +157,12 @@ function pathStatus(path: string): FileStatus | undefined {
   }
 }
 
-function isSameFile(a: FileStatus | undefined, b: FileStatus | undefined): boolean {
-  return a !== undefined && b !== undefined && a.device === b.device && a.inode === b.inode;
+function boundPath(path: string): BoundPath {
+  const status = pathStatus(path);
+  if (status === undefined) throw new Error(`${path} has been taken away at once`);
+  return { path, device: status.device, inode: status.inode };
+}
+
+function isSameFile(a: BoundPath, b: FileStatus | undefined): boolean {
+  return b !== undefined && a.device === b.device && a.inode === b.inode;
 }

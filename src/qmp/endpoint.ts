@@ -6,7 +6,14 @@
 import { Epoll, Ready } from "../ffi/event.ts";
 import { closeFd, isInheritedFd } from "../ffi/file.ts";
 import { isUnixStreamSocket } from "../ffi/socket.ts";
-import { acceptClient, connectTo, isListening, listenAt } from "../ffi/unix_socket.ts";
+import {
+  acceptClient,
+  type BoundPath,
+  connectTo,
+  isListening,
+  listenAt,
+  type ListeningSocket,
+} from "../ffi/unix_socket.ts";
 import { catchSignals, Interrupted } from "../interrupted.ts";
 import type { MonitorConfig, MonitorTransport } from "../options/monitor.ts";
 import type { SocketTransport } from "../options/socket_transport.ts";
@@ -26,6 +33,8 @@ export interface QmpEndpoint {
 /** The endpoints of a command line. */
 export interface QmpEndpoints {
   readonly endpoints: readonly QmpEndpoint[];
+  /** Where they listen. */
+  readonly paths: readonly BoundPath[];
   /** Closes what listens, and takes away its paths. Clients are not touched. */
   close(): void;
 }
@@ -40,13 +49,11 @@ export async function openEndpoints(
   log: (line: string) => void,
 ): Promise<QmpEndpoints> {
   const endpoints: QmpEndpoint[] = [];
-  const closers: (() => void)[] = [];
-  const close = () => {
-    for (const close of closers.splice(0)) close();
-  };
+  const sockets: ListeningSocket[] = [];
+  const close = () => sockets.splice(0).forEach((socket) => socket.close());
   try {
     for (const { id, transport, pretty } of configs) {
-      const opened = await openTransport(transport, (closer) => closers.push(closer), log);
+      const opened = await openTransport(transport, (socket) => sockets.push(socket), log);
       endpoints.push({ id, pretty, ...opened });
     }
   } catch (cause) {
@@ -55,7 +62,7 @@ export async function openEndpoints(
     const { id } = configs[endpoints.length];
     throw new Error(`character device ${id}`, { cause });
   }
-  return { endpoints, close };
+  return { endpoints, paths: sockets.map(({ bound }) => bound), close };
 }
 
 /** A socket on which clients are met. */
@@ -68,22 +75,22 @@ export interface OpenedSocket {
 
 async function openTransport(
   transport: MonitorTransport,
-  onClose: (close: () => void) => void,
+  onListen: (socket: ListeningSocket) => void,
   log: (line: string) => void,
 ): Promise<Pick<QmpEndpoint, "filename" | "listener" | "connected">> {
   if (transport.kind === "stdio") return { filename: "stdio", connected: "stdio" };
-  return await openSocket(transport, onClose, log);
+  return await openSocket(transport, onListen, log);
 }
 
 /**
  * Listens, connects, or takes an inherited socket. Waits for the first client where that is wanted.
  *
- * @param onClose Takes what closes a socket that was made to listen, and takes away its path.
+ * @param onListen Takes a socket that was made to listen, and is to be closed.
  * @throws {Error} when that cannot be had; {@linkcode Interrupted} when a signal comes while it waits.
  */
 export async function openSocket(
   transport: SocketTransport,
-  onClose: (close: () => void) => void,
+  onListen: (socket: ListeningSocket) => void,
   log: (line: string) => void,
 ): Promise<OpenedSocket> {
   switch (transport.kind) {
@@ -98,7 +105,7 @@ export async function openSocket(
     case "listen":
       return await meet(`unix:${transport.path},server=on`, transport.wait, () => {
         const socket = listenAt(transport.path);
-        onClose(() => socket.close());
+        onListen(socket);
         if (transport.wait) log(`waiting for a connection on unix:${transport.path},server=on`);
         return socket.fd;
       });

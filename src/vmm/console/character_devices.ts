@@ -5,6 +5,7 @@
  */
 import { duplicateFd, openFile, OpenFlags } from "../../ffi/file.ts";
 import { openPseudoTerminal } from "../../ffi/terminal.ts";
+import type { BoundPath, ListeningSocket } from "../../ffi/unix_socket.ts";
 import { Interrupted } from "../../interrupted.ts";
 import { print } from "../../print.ts";
 import { openSocket } from "../../qmp/endpoint.ts";
@@ -29,11 +30,15 @@ export interface CharacterHandle {
   readonly listener?: number;
   /** A client that is there from the beginning. */
   readonly client?: number;
+  /** /dev/null, where there is a listener or a client: output goes there while there is nobody. */
+  readonly nowhere?: number;
 }
 
 /** The character devices of a machine. */
 export interface CharacterDevices {
   readonly handles: readonly CharacterHandle[];
+  /** Where they listen. */
+  readonly paths: readonly BoundPath[];
   /** Closes what listens, and takes away its paths. The rest ends with the process. */
   close(): void;
 }
@@ -48,26 +53,24 @@ export async function openCharacterDevices(
   log: (line: string) => void,
 ): Promise<CharacterDevices> {
   const handles: CharacterHandle[] = [];
-  const closers: (() => void)[] = [];
-  const close = () => {
-    for (const close of closers.splice(0)) close();
-  };
+  const sockets: ListeningSocket[] = [];
+  const close = () => sockets.splice(0).forEach((socket) => socket.close());
   for (const { id, backend } of configs) {
     try {
-      handles.push({ id, ...await openBackend(id, backend, (closer) => closers.push(closer), log) });
+      handles.push({ id, ...await openBackend(id, backend, (socket) => sockets.push(socket), log) });
     } catch (cause) {
       close();
       if (cause instanceof Interrupted) throw cause;
       throw new Error(`character device ${id}`, { cause });
     }
   }
-  return { handles, close };
+  return { handles, paths: sockets.map(({ bound }) => bound), close };
 }
 
 async function openBackend(
   id: string,
   backend: CharacterBackend,
-  onClose: (close: () => void) => void,
+  onListen: (socket: ListeningSocket) => void,
   log: (line: string) => void,
 ): Promise<Omit<CharacterHandle, "id">> {
   switch (backend.kind) {
@@ -83,9 +86,9 @@ async function openBackend(
       return { filename: `pty:${path}`, output: master, input: { fd: master, kind: "pty" } };
     }
     case "socket": {
-      const { filename, listener, connected: client } = await openSocket(backend.transport, onClose, log);
-      const output = client === undefined ? openFile("/dev/null", OpenFlags.O_WRONLY) : duplicateFd(client);
-      return { filename, output, listener, client };
+      const { filename, listener, connected: client } = await openSocket(backend.transport, onListen, log);
+      const nowhere = openFile("/dev/null", OpenFlags.O_WRONLY);
+      return { filename, output: duplicateFd(client ?? nowhere), listener, client, nowhere };
     }
   }
 }

@@ -13,7 +13,7 @@ import { MonitorFrontEnd, SerialFrontEnd } from "./front_ends.ts";
 import type { FrontEnd, InputReceiver } from "./input.ts";
 import { InputPump } from "./input_pump.ts";
 import { Mux } from "./mux.ts";
-import { SocketClients } from "./socket_clients.ts";
+import { SocketClients, type SocketClientsOptions } from "./socket_clients.ts";
 
 /** What {@linkcode Consoles} are made of. */
 export interface ConsolesOptions {
@@ -78,8 +78,8 @@ export class Consoles {
       frontEnds[0]?.renew();
       frontEnds[0]?.focus();
     };
-    if (handle.output !== undefined && (handle.listener ?? handle.client) !== undefined) {
-      return this.#serveSocket(handle, handle.output, receiver, begin);
+    if (handle.output !== undefined && handle.nowhere !== undefined) {
+      return this.#serveSocket(handle, { output: handle.output, nowhere: handle.nowhere }, receiver, begin);
     }
     if (handle.input === undefined || frontEnds.length === 0) return undefined;
     return this.#pump(handle, handle.input, receiver, begin);
@@ -123,13 +123,13 @@ export class Consoles {
 
   #serveSocket(
     { id, listener, client }: CharacterHandle,
-    output: number,
+    outputs: Pick<SocketClientsOptions, "output" | "nowhere">,
     receiver: InputReceiver,
     onClient: () => void,
   ): Source {
     const { watcher } = this.#options;
     const log = (what: string) => this.#log(id, what);
-    const clients = new SocketClients({ listener, client, output, watcher, receiver, onClient, log });
+    const clients = new SocketClients({ listener, client, ...outputs, watcher, receiver, onClient, log });
     this.#sockets.set(id, clients);
     return clients;
   }

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { closeFd, openFile, OpenFlags, redirectFd } from "../../ffi/file.ts";
+import { closeFd, redirectFd } from "../../ffi/file.ts";
 import { ClientListener } from "../../qmp/client_listener.ts";
 import type { Watcher } from "../../qmp/connection.ts";
 import type { InputReceiver } from "./input.ts";
@@ -17,6 +17,8 @@ export interface SocketClientsOptions {
   readonly client: number | undefined;
   /** What output is written to, by every thread; leads to the client from the beginning, or to /dev/null. */
   readonly output: number;
+  /** /dev/null. */
+  readonly nowhere: number;
   readonly watcher: Watcher;
   readonly receiver: InputReceiver;
   /** A client has come. */
@@ -28,7 +30,6 @@ export interface SocketClientsOptions {
 /** Serves clients. Further ones wait in the socket's queue until the one that is there has gone. */
 export class SocketClients {
   readonly #options: SocketClientsOptions;
-  readonly #nowhere = openFile("/dev/null", OpenFlags.O_WRONLY);
   #client: { readonly fd: number; readonly pump: InputPump } | undefined;
   readonly #listener: ClientListener | undefined;
 
@@ -57,7 +58,7 @@ export class SocketClients {
     this.#client = undefined;
     // The descriptor for output is another one for the same socket, so that epoll would go on to watch it.
     pump.close();
-    redirectFd(this.#nowhere, this.#options.output);
+    redirectFd(this.#options.nowhere, this.#options.output);
     closeFd(fd);
     this.#listener?.listen();
   }

@@ -15,6 +15,7 @@ class Bench {
   readonly path = `${this.folder}/socket`;
   readonly watches = new Watches();
   readonly log: string[] = [];
+  readonly nowhere = openFile("/dev/null", OpenFlags.O_WRONLY);
   readonly output = openFile("/dev/null", OpenFlags.O_WRONLY);
   readonly clients: SocketClients;
   readonly #socket = listenAt(this.path);
@@ -22,7 +23,8 @@ class Bench {
   constructor() {
     const receive = (bytes: Uint8Array) => void this.log.push(new TextDecoder().decode(bytes));
     this.clients = new SocketClients({
-      ...{ listener: this.#socket.fd, client: undefined, output: this.output, watcher: this.watches },
+      ...{ listener: this.#socket.fd, client: undefined, output: this.output, nowhere: this.nowhere },
+      watcher: this.watches,
       receiver: { room: 1000, receive },
       onClient: () => this.log.push("<client>"),
       log: (line) => this.log.push(`<log: ${line}>`),
@@ -40,7 +42,7 @@ class Bench {
     this.clients.disconnect();
     this.watches.close();
     this.#socket.close();
-    closeFd(this.output);
+    closeAll([this.output, this.nowhere]);
     Deno.removeSync(this.folder, { recursive: true });
   }
 }
