@@ -99,6 +99,11 @@ function kernelConfig({ kernel, initrd, append }: Arguments): KernelConfig | und
   return undefined;
 }
 
+/** Whether the machine's processes give up what they do not need, where a device does not say otherwise of its own. */
+function isSandboxed({ sandbox }: Arguments): boolean {
+  return sandbox[0]?.value.enable ?? true;
+}
+
 /** Proxies and local devices, in command-line order. */
 function pciDevices(args: Arguments, descriptors: DescriptorRegistry): (ProxyDeviceConfig | LocalDeviceConfig)[] {
   const ids = registerDeviceIds(args.device);
@@ -120,7 +125,7 @@ function pciDevices(args: Arguments, descriptors: DescriptorRegistry): (ProxyDev
     } else {
       // Controllers come back in the same order.
       const accelerated = device.values.accel ?? true;
-      const sandboxed = device.values.sandbox ?? args.sandbox[0]?.value.enable ?? true;
+      const sandboxed = device.values.sandbox ?? isSandboxed(args);
       const securityContext = device.values.secontext;
       if (securityContext !== undefined && !sandboxed) {
         throw new OptionError(where, "'secontext' is for a device process in a jail, and sandbox=off is without");
@@ -254,6 +259,7 @@ export function vmmConfig(args: Arguments): VmmConfig {
     rtcBase: args.rtc[0]?.value.base ?? "utc",
     noReboot: args["no-reboot"].length > 0,
     startPaused: args.S.length > 0,
+    sandboxed: isSandboxed(args),
     monitors,
     humanMonitors: chardevs.humanMonitors,
     escapeKey: args.echr[0]?.value ?? CTRL_A,

@@ -25,6 +25,11 @@ function openContext(): bigint {
 const event = new Uint8Array(32); // struct io_event
 const noTime = new Uint8Array(16); // struct timespec
 
+/** Makes what {@linkcode signalSharedEventFd} needs on this thread, for one that may lose the right to. */
+export function prepareSharedEventFds(): void {
+  context ??= openContext();
+}
+
 /**
  * Adds one to an eventfd without ever waiting. A count that is full stays as it is.
  *
@@ -32,14 +37,14 @@ const noTime = new Uint8Array(16); // struct timespec
  * So this has the kernel signal the end of an asynchronous operation that is over at once: a look at an eventfd that is ready.
  */
 export function signalSharedEventFd(fd: number): void {
-  context ??= openContext();
+  prepareSharedEventFds();
   const ready = createEventFd();
   try {
     signalEventFd(ready);
     const iocb = pollRequest(ready, fd);
-    checked(`io_submit(eventfd ${fd})`, syscalls().io_submit(context, 1n, BigUint64Array.of(addressOf(iocb))));
+    checked(`io_submit(eventfd ${fd})`, syscalls().io_submit(context!, 1n, BigUint64Array.of(addressOf(iocb))));
     // Makes room for the next one.
-    checked("io_getevents", syscalls().io_getevents(context, 0n, 1n, event, noTime));
+    checked("io_getevents", syscalls().io_getevents(context!, 0n, 1n, event, noTime));
   } finally {
     closeFd(ready);
   }

@@ -7,10 +7,10 @@ import { checked, Errno } from "./errno.ts";
 import { closeFd, openFile, OpenFlags } from "./file.ts";
 import { syscalls } from "./syscall.ts";
 
-const TCGETS = 0x5401;
+export const TCGETS = 0x5401;
 /** Sets a terminal's mode at once. */
 export const TCSETS = 0x5402;
-const TIOCGPGRP = 0x540f;
+export const TIOCGPGRP = 0x540f;
 const TIOCGPTN = 0x80045430;
 const TIOCSPTLCK = 0x40045431;
 

@@ -9,7 +9,7 @@
 import { createEventFd } from "../ffi/event.ts";
 import { closeFd } from "../ffi/file.ts";
 import type { KvmVm } from "../ffi/kvm.ts";
-import { signalSharedEventFd } from "../ffi/shared_eventfd.ts";
+import { prepareSharedEventFds, signalSharedEventFd } from "../ffi/shared_eventfd.ts";
 
 /** What takes irqfds. */
 export type IrqfdHost = Pick<KvmVm, "attachIrqfd" | "detachIrqfd">;
@@ -38,6 +38,8 @@ export class IrqfdWire {
   constructor(vm: IrqfdHost, fds: InterruptFds) {
     this.#vm = vm;
     this.#fds = fds;
+    // The guest may have its interrupts routed anew by any vCPU, when the process is locked down.
+    prepareSharedEventFds();
   }
 
   /** Wires the device to a GSI. */

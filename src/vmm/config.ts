@@ -138,6 +138,8 @@ export interface VmmConfig {
   readonly noReboot: boolean;
   /** The guest does not run until it is told to, over QMP. */
   readonly startPaused: boolean;
+  /** Whether this process gives up the system calls that a machine which runs does not need. */
+  readonly sandboxed: boolean;
   /** QMP servers. */
   readonly monitors: readonly MonitorConfig[];
   /** Monitors for people, as numbers of character devices. */

@@ -19,8 +19,12 @@ import { watchProxy } from "./proxy_watch.ts";
 /** Signals by which somebody outside ends the machine. */
 const ENDING_SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"] as const;
 
-/** Never resolves while the machine lives. */
-export async function runControlThread(machine: Machine, handle: MachineHandle): Promise<void> {
+/**
+ * Never resolves while the machine lives.
+ *
+ * @param started Called when nothing more has to be opened.
+ */
+export async function runControlThread(machine: Machine, handle: MachineHandle, started: () => void): Promise<void> {
   failUncaught(machine);
   for (const signal of ENDING_SIGNALS) {
     Deno.addSignalListener(signal, () => machine.control.requestExit(0, "host-signal"));
@@ -35,7 +39,7 @@ export async function runControlThread(machine: Machine, handle: MachineHandle):
   const consoles = new Consoles({ machine, handles: handle.characters, watcher, log, commands: plane.commands });
   markPhase("consoles and monitors");
   printPhases("control thread", log);
-  machine.control.reportStarted();
+  started();
   await Promise.all([watcher.run(), runTimers(machine), consoles.serve()]);
 }
 

@@ -7,6 +7,7 @@
  * @module
  */
 import { currentThreadId } from "../ffi/thread.ts";
+import type { BoundPath } from "../ffi/unix_socket.ts";
 import { log } from "../log.ts";
 import { openEndpoints } from "../qmp/endpoint.ts";
 import { isTracing, markPhase, TRACE_ENVIRONMENT } from "../startup_trace.ts";
@@ -20,6 +21,7 @@ import { kernelE820 } from "./e820.ts";
 import { traceFirstExit } from "./first_exit.ts";
 import { GuestTime } from "./guest_time.ts";
 import { type DeviceStart, launch, type LaunchedMachine, type Outside } from "./launch.ts";
+import { guardSockets, type Lockdown, lockDownStart } from "./lockdown.ts";
 import { Machine } from "./machine.ts";
 import { setFirmwareMtrrs } from "./mtrr.ts";
 import { makeLevelTriggered, programChipset, routeInterrupts } from "./pci/chipset_setup.ts";
@@ -45,7 +47,8 @@ export async function runVmm(config: VmmConfig, openFiles: DeviceStart["openFile
     const monitors = await openEndpoints(config.monitors, log);
     try {
       const outside = { characters: characters.handles, monitors: monitors.endpoints };
-      return await runBetween(config, kernel, outside, openFiles);
+      const paths = [...characters.paths, ...monitors.paths];
+      return await runBetween(config, kernel, { ...outside, paths }, openFiles);
     } finally {
       monitors.close();
     }
@@ -57,17 +60,19 @@ export async function runVmm(config: VmmConfig, openFiles: DeviceStart["openFile
 async function runBetween(
   config: VmmConfig,
   kernel: KernelFiles | undefined,
-  outside: Outside,
+  outside: Outside & { readonly paths: readonly BoundPath[] },
   openFiles: DeviceStart["openFiles"],
 ): Promise<number> {
   const { readable, env } = selfFiles();
   const self = { command: selfCommand(), env: { ...SELF_ENVIRONMENT, ...env, ...TRACE_ENVIRONMENT } };
   const threads = new Threads();
   const launched = launch(config, { self, readable, openFiles, log }, outside, () => threads.start(config.cpus));
+  const guard = config.sandboxed ? guardSockets(outside.paths) : undefined;
   try {
     return await new Leader(launched, kernel, threads).run();
   } finally {
     launched.endDevices();
+    guard?.dismiss();
   }
 }
 
@@ -112,12 +117,19 @@ class Leader {
     control.register(0, currentThreadId());
     this.#machine.terminal?.take();
     try {
-      this.#threads.begin(this.#launched.handle, control);
+      this.#threads.begin(this.#launched.handle, control, this.#lockDown());
       markPhase("machine handed to threads");
       return await this.#lead(vcpu);
     } finally {
       this.#machine.terminal?.restore();
     }
+  }
+
+  #lockDown(): Lockdown | undefined {
+    if (!this.#machine.config.sandboxed) return undefined;
+    const lockdown = lockDownStart(log);
+    markPhase("system calls restricted");
+    return lockdown;
   }
 
   async #lead(vcpu: Vcpu): Promise<number> {

@@ -103,9 +103,13 @@ export class RunControl {
     return this.#vcpus.map((_, i) => Atomics.load(this.#words, Word.THREADS + i));
   }
 
-  /** The calling thread, which is not the leader's, does its work from now on. If it cannot go on, it {@linkcode fail}s by itself. */
-  reportStarted(): void {
-    Atomics.add(this.#words, Word.STARTED, 1);
+  /**
+   * The calling thread, which is not the leader's, does its work from now on. If it cannot go on, it {@linkcode fail}s by itself.
+   *
+   * @returns whether it is the last one.
+   */
+  reportStarted(): boolean {
+    return Atomics.add(this.#words, Word.STARTED, 1) + 1 === this.#vcpus.length;
   }
 
   /** Whether the control thread and those of all vCPUs do their work. */

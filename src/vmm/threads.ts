@@ -12,6 +12,7 @@ import { requireDescriptors } from "../ffi/file.ts";
 import { acceptKicks, kickRegularly } from "../ffi/thread.ts";
 import { WORKER_DESCRIPTORS } from "../main_module.ts";
 import { markPhase } from "../startup_trace.ts";
+import type { Lockdown } from "./lockdown.ts";
 import type { MachineHandle } from "./machine_handle.ts";
 import type { RunControl } from "./run_control.ts";
 import { selfModule } from "./self_command.ts";
@@ -55,13 +56,17 @@ export class Threads {
     markPhase("threads");
   }
 
-  /** Has them begin. The calling thread is the leader, and looks after them while they {@linkcode areStarting}. */
-  begin(handle: MachineHandle, control: RunControl): void {
+  /**
+   * Has them begin. The calling thread is the leader, and looks after them while they {@linkcode areStarting}.
+   *
+   * @param lockdown Whether the last one to start locks down this process, in which the first step to that has been taken.
+   */
+  begin(handle: MachineHandle, control: RunControl, lockdown: Lockdown | undefined): void {
     this.start(handle.vcpuFds.length);
     acceptKicks();
     this.#control = control;
     for (const [index, [role, worker]] of this.#workers.entries()) {
-      worker.postMessage({ role, handle, index } satisfies WorkerMessage);
+      worker.postMessage({ role, handle, index, lockdown } satisfies WorkerMessage);
     }
     this.#endKicks = kickRegularly(START_PERIOD);
   }

@@ -9,6 +9,7 @@ import { log } from "../log.ts";
 import { markPhase, printPhases } from "../startup_trace.ts";
 import { runControlThread } from "./control_thread.ts";
 import { attachRunControl, Machine } from "./machine.ts";
+import { type Lockdown, lockDown } from "./lockdown.ts";
 import type { MachineHandle } from "./machine_handle.ts";
 import type { RunControl } from "./run_control.ts";
 import { Vcpu } from "./vcpu.ts";
@@ -19,6 +20,8 @@ export interface WorkerMessage {
   readonly handle: MachineHandle;
   /** The vCPU's, from 1. */
   readonly index: number;
+  /** For the last thread that starts. */
+  readonly lockdown: Lockdown | undefined;
 }
 
 /** Carries out the thread's task until the process ends. */
@@ -28,8 +31,9 @@ export async function runWorker(task: WorkerMessage): Promise<void> {
     const machine = new Machine(task.handle, laneOf(task));
     markPhase("devices");
     control = machine.control;
-    if (task.role === "control") await runControlThread(machine, task.handle);
-    else runVcpu(machine, task.index);
+    const started = () => reportStarted(control, task.lockdown);
+    if (task.role === "control") await runControlThread(machine, task.handle, started);
+    else runVcpu(machine, task.index, started);
   } catch (error) {
     control.fail(describeError(error));
     // The leader waits for every vCPU, also for one that failed.
@@ -47,11 +51,16 @@ function withoutVcpus(handle: MachineHandle): RunControl {
   return attachRunControl(handle, handle.vcpuFds.map(() => ({ requestExit: () => {} })));
 }
 
+/** From now on this thread does nothing but its work, and no thread does anything else when it is the last one. */
+function reportStarted(control: RunControl, lockdown: Lockdown | undefined): void {
+  if (control.reportStarted() && lockdown !== undefined) lockDown(lockdown);
+}
+
 /** A vCPU other than the boot CPU; never returns. */
-function runVcpu({ control, vcpus, ports, memory, lock }: Machine, index: number): never {
+function runVcpu({ control, vcpus, ports, memory, lock }: Machine, index: number, started: () => void): never {
   const vcpu = new Vcpu({ kvm: vcpus[index], ports, memory, lock, attention: control.attention });
   control.register(index, currentThreadId());
-  control.reportStarted();
+  started();
   printPhases(`vCPU ${index}`, log);
   for (;;) {
     const stop = vcpu.run();

@@ -24,6 +24,7 @@ Deno.test("a VM without options has one CPU, 128 MiB, and COM1 on stdio", () => 
     rtcBase: "utc",
     noReboot: false,
     startPaused: false,
+    sandboxed: true,
     monitors: [],
     humanMonitors: [],
     escapeKey: 1,
@@ -48,6 +49,7 @@ Deno.test("the options of a whole VM arrive", () => {
     rtcBase: "localtime",
     noReboot: true,
     startPaused: false,
+    sandboxed: true,
     monitors: [],
     firmwareFiles: [
       { name: "opt/org.test/a", source: { string: "x" } },
@@ -184,6 +186,10 @@ Deno.test("accesses go through shared memory, unless the device says otherwise",
     "-device lsi53c895a -device lsi53c895a,id=b,accel=off -device pci-proxy-dev,fd=3,accel=off -device lsi53c895a,id=d,accel=on",
   );
   assertEquals(devices.map(({ accelerated }) => accelerated), [true, false, false, true]);
+});
+
+Deno.test("the machine's own process is locked down, unless -sandbox says otherwise", () => {
+  assertEquals(["-S", "-sandbox on", "-sandbox off"].map((options) => vmm(options).sandboxed), [true, true, false]);
 });
 
 Deno.test("device processes are jailed, unless -sandbox or the device says otherwise", () => {

@@ -1,6 +1,8 @@
 /** Threads of a machine that cannot start: the machine ends, says why, and leaves the terminal as it was. */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { selfCommand } from "../../src/vmm/self_command.ts";
+import { listensAtPort } from "../support/process_tree.ts";
+import { pause } from "../support/qmp_client.ts";
 import type { Program, Stage } from "../support/stage.ts";
 import { LocalMode, Terminal } from "../support/terminal.ts";
 import idle from "./asm/idle.asm" with { type: "text" };
@@ -13,14 +15,20 @@ const ROOT = new URL("../../", import.meta.url).pathname;
 const MAIN_MODULE = "main.ts";
 const PROGRAM = "src/vmm/worker.ts";
 
-/** A copy of splitvm in which all threads of a name fail when they load a module. @returns the command that starts it. */
-function breakThread(stage: Stage, name: string, module: string): string[] {
+const FAIL = 'throw new Error("broken")';
+
+/**
+ * A copy of splitvm in which all threads of a name fail, or do something else, when they load a module.
+ *
+ * @returns the command that starts it.
+ */
+function breakThread(stage: Stage, name: string, module: string, statement = FAIL): string[] {
   const copy = `${stage.directory}/copy`;
   Deno.mkdirSync(copy);
   const args = ["-r", "-t", copy, ...["main.ts", "deno.json", "deno.lock", "src"].map((path) => ROOT + path)];
   assert(new Deno.Command("cp", { args }).outputSync().success);
   const text = Deno.readTextFileSync(`${copy}/${module}`);
-  Deno.writeTextFileSync(`${copy}/${module}`, `if (globalThis.name === "${name}") throw new Error("broken");\n${text}`);
+  Deno.writeTextFileSync(`${copy}/${module}`, `if (globalThis.name === "${name}") ${statement};\n${text}`);
   return selfCommand(`file://${copy}/src/vmm/self_command.ts`);
 }
 
@@ -79,5 +87,21 @@ for (const limit of [25, 27, 29, 31, 33, 35, 37, 39, 41]) {
     if (!vmm.hasEnded) return;
     assertEquals(vmm.wait(), { code: 1 });
     assertMatch(vmm.errors, /^splitvm: .*(EMFILE|Too many open files).*\n$/);
+  });
+}
+
+for (const sandbox of ["on", "off"]) {
+  // Deno does upon SIGUSR1, where that is listened for.
+  testOnKvm(`a machine whose threads take long to start opens no port for debuggers, -sandbox ${sandbox}`, (stage) => {
+    const wait = "Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1500)";
+    const vmm = startBroken(stage, breakThread(stage, "vcpu", PROGRAM, wait), ["-smp", "2", "-sandbox", sandbox]);
+    vmm.waitFor("waiting\r\n");
+    for (let i = 0; i < 12; i++) {
+      assert(!listensAtPort(vmm.pid));
+      pause(100);
+    }
+    vmm.send("x");
+    vmm.waitFor("ready\r\n");
+    assertEquals(vmm.errors, "");
   });
 }

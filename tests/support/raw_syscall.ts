@@ -24,6 +24,8 @@ const RAW = Uint8Array.from([
 const PAGE = 4096;
 
 const PROTOTYPE = { parameters: ["i64", "i64", "i64", "i64", "i64", "i64", "i64"], result: "i64" } as const;
+/** The same on a thread of Deno's pool. */
+const ELSEWHERE = { ...PROTOTYPE, name: "raw", nonblocking: true } as const;
 
 function open() {
   const image = buildStubLibrary([{ name: "raw", code: RAW }], "raw-syscall");
@@ -31,7 +33,7 @@ function open() {
   try {
     writeFd(fd, image);
     // libc takes a library for one that it has by its path, and it has had one from /proc/self/fd.
-    return Deno.dlopen(`/proc/thread-self/fd/${fd}`, { raw: PROTOTYPE }).symbols.raw;
+    return Deno.dlopen(`/proc/thread-self/fd/${fd}`, { raw: PROTOTYPE, elsewhere: ELSEWHERE }).symbols;
   } finally {
     closeFd(fd);
   }
@@ -44,13 +46,26 @@ export function prepareRawSyscalls(): void {
   opened ??= open();
 }
 
-/** Makes a system call. Buffers are given by their address. @returns what the kernel returns: `-errno` on failure. */
-export function rawSyscall(name: CallName, ...args: readonly (number | bigint | Uint8Array<ArrayBuffer>)[]): number {
-  prepareRawSyscalls();
+/** What a system call is given; buffers are by their address. */
+export type RawArgument = number | bigint | Uint8Array<ArrayBuffer>;
+
+function wordsOf(name: CallName, args: readonly RawArgument[]) {
   const words = Array.from({ length: 6 }, (_, i) => {
     const argument = args[i] ?? 0;
     return argument instanceof Uint8Array ? addressOf(argument) : BigInt(argument);
   });
   const [a, b, c, d, e, f] = words;
-  return Number(opened!(BigInt(CallNumber[name]), a, b, c, d, e, f));
+  return [BigInt(CallNumber[name]), a, b, c, d, e, f] as const;
+}
+
+/** Makes a system call. @returns what the kernel returns: `-errno` on failure. */
+export function rawSyscall(name: CallName, ...args: readonly RawArgument[]): number {
+  prepareRawSyscalls();
+  return Number(opened!.raw(...wordsOf(name, args)));
+}
+
+/** The same on a thread of the pool that Deno keeps for calls that block. */
+export async function rawSyscallElsewhere(name: CallName, ...args: readonly RawArgument[]): Promise<number> {
+  prepareRawSyscalls();
+  return Number(await opened!.elsewhere(...wordsOf(name, args)));
 }

@@ -26,6 +26,7 @@ const CONFIG: VmmConfig = {
   rtcBase: "utc",
   noReboot: false,
   startPaused: false,
+  sandboxed: true,
   monitors: [],
   humanMonitors: [],
   escapeKey: 1,

@@ -34,6 +34,7 @@ const CONFIG: VmmConfig = {
   rtcBase: "utc",
   noReboot: false,
   startPaused: false,
+  sandboxed: true,
   monitors: [],
   humanMonitors: [],
   escapeKey: 1,

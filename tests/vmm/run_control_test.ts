@@ -220,9 +220,9 @@ Deno.test("an exit is never lost, at whatever moment of a reset it comes", async
 
 Deno.test("all threads have started when each but the leader's has said so", () => {
   const { control } = build(2);
-  control.reportStarted();
+  assertEquals(control.reportStarted(), false);
   assertEquals(control.allStarted, false);
-  control.reportStarted();
+  assertEquals(control.reportStarted(), true, "it is the last one");
   assertEquals(control.allStarted, true);
 });
 
