@@ -277,8 +277,7 @@ export const OPTIONS = {
   },
   "sandbox": {
     section: "Machine",
-    description:
-      "device processes are shut in: what they need is opened for them, and few system calls are left to them",
+    description: "processes are shut in: what they need is opened before, and few system calls are left to them",
     roles: BOTH,
     argument: {
       kind: "properties",
