@@ -60,8 +60,13 @@ export function remoteConfig(args: Arguments): RemoteConfig {
     if (value.values.secontext !== undefined) {
       throw new OptionError(where, "'secontext' is not supported here: it is -secontext of splitvm jail");
     }
-    if (value.values.accel === undefined) continue;
-    throw new OptionError(where, "'accel' is not supported here: it belongs to -object remote-object");
+    if (value.values.accel !== undefined) {
+      throw new OptionError(where, "'accel' is not supported here: it belongs to -object remote-object");
+    }
+    const watch = (["heartbeat", "deadline"] as const).find((name) => value.values[name] !== undefined);
+    if (watch !== undefined) {
+      throw new OptionError(where, `'${watch}' is not supported here: it is the VMM that watches`);
+    }
   }
   for (const { where, config, slot } of resolveControllers(args, registerDeviceIds(args.device))) {
     if (slot !== undefined) throw new OptionError(where, "'addr' is not supported: the VMM chooses the device's slot");

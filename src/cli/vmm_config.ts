@@ -4,7 +4,7 @@
  * @module
  */
 import { parseProperties } from "../options/properties.ts";
-import { DEVICE_TYPES } from "../options/device_types.ts";
+import { DEFAULT_DEADLINE, DEFAULT_HEARTBEAT, DEVICE_TYPES } from "../options/device_types.ts";
 import { formatByteSize } from "../options/numbers.ts";
 import { OptionError, suggestion } from "../options/option_error.ts";
 import type {
@@ -118,10 +118,11 @@ function pciDevices(args: Arguments, descriptors: DescriptorRegistry): (ProxyDev
       if (holder !== undefined) throw new OptionError(where, `addr=${slot.toString(16)} belongs to ${holder} already`);
       slots.set(slot, where);
     }
+    const { heartbeat = DEFAULT_HEARTBEAT, deadline = DEFAULT_DEADLINE } = device.values;
     if (device.name === "pci-proxy-dev") {
       const { id = ids.make("pci-proxy-dev"), fd, accel: accelerated } = device.values;
       descriptors.take(where, fd);
-      devices.push({ kind: "proxy", id, fd, slot, accelerated });
+      devices.push({ kind: "proxy", id, fd, slot, accelerated, heartbeat, deadline });
     } else {
       // Controllers come back in the same order.
       const accelerated = device.values.accel ?? true;
@@ -130,14 +131,8 @@ function pciDevices(args: Arguments, descriptors: DescriptorRegistry): (ProxyDev
       if (securityContext !== undefined && !sandboxed) {
         throw new OptionError(where, "'secontext' is for a device process in a jail, and sandbox=off is without");
       }
-      devices.push({
-        kind: "local",
-        controller: controllers.shift()!.config,
-        slot,
-        accelerated,
-        sandboxed,
-        securityContext,
-      });
+      const { config: controller } = controllers.shift()!;
+      devices.push({ kind: "local", controller, slot, accelerated, heartbeat, deadline, sandboxed, securityContext });
     }
     if (devices.length > PCI_SLOTS) {
       throw new OptionError(where, `no PCI slot is left; expected at most ${PCI_SLOTS} devices`);

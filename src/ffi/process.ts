@@ -45,6 +45,7 @@ const SPARE_FDS = 512;
 const P_PIDFD = 3;
 const WNOHANG = 1;
 const WEXITED = 4;
+const WNOWAIT = 0x1000000;
 const CLD_EXITED = 1;
 const PR_SET_PDEATHSIG = 1;
 
@@ -173,11 +174,7 @@ export function childProcess(pid: number, pidfd: number): ChildProcess {
 
   function reap(flags: number): ExitStatus | undefined {
     if (status !== undefined) return status;
-    const info = new DataView(new ArrayBuffer(128)); // siginfo_t: si_code @8, si_pid @16, si_status @24
-    retrying(`waitid(${pid})`, () => syscalls().waitid(P_PIDFD, pidfd, info, WEXITED | flags, null));
-    if (info.getInt32(16, true) === 0) return undefined;
-    const value = info.getInt32(24, true);
-    return status = info.getInt32(8, true) === CLD_EXITED ? { code: value } : { signal: value };
+    return status = waitForChild(pidfd, flags);
   }
 
   return {
@@ -197,6 +194,29 @@ export function childProcess(pid: number, pidfd: number): ChildProcess {
 /** This process's id, in its pid namespace. */
 export function currentProcessId(): number {
   return syscalls().getpid();
+}
+
+/** @returns `undefined` for one that has not ended, where `flags` say not to wait. */
+function waitForChild(pidfd: number, flags: number): ExitStatus | undefined {
+  const info = new DataView(new ArrayBuffer(128)); // siginfo_t: si_code @8, si_pid @16, si_status @24
+  retrying(`waitid(pidfd ${pidfd})`, () => syscalls().waitid(P_PIDFD, pidfd, info, WEXITED | flags, null));
+  if (info.getInt32(16, true) === 0) return undefined;
+  const value = info.getInt32(24, true);
+  return info.getInt32(8, true) === CLD_EXITED ? { code: value } : { signal: value };
+}
+
+/**
+ * How a child ended, on a thread that does not have its {@linkcode ChildProcess}. It is not reaped, so that whoever has that finds it.
+ *
+ * @returns `undefined` when it has not ended.
+ */
+export function endOfChild(pidfd: number): ExitStatus | undefined {
+  return waitForChild(pidfd, WNOHANG | WNOWAIT);
+}
+
+/** Ends the process behind a pidfd at once, even while it is stopped. @returns false when that is impossible, as when it has ended. */
+export function killBehind(pidfd: number): boolean {
+  return syscalls().pidfd_send_signal(pidfd, Signal.KILL, null, 0) >= 0;
 }
 
 /** Stops this process until somebody continues it. */

@@ -20,6 +20,8 @@ const MSG_DONTWAIT = 0x40;
 const MSG_NOSIGNAL = 0x4000;
 const MSG_CMSG_CLOEXEC = 0x40000000;
 const SHUT_RDWR = 2;
+/** asm-generic/ioctls.h; of a UNIX stream socket, all that waits to be read (unix(7), SIOCINQ). */
+const FIONREAD = 0x541b;
 
 /** The kernel's own limit on descriptors in a message (net/scm.h, SCM_MAX_FD). */
 const SCM_MAX_FD = 253;
@@ -44,6 +46,13 @@ function socketOption(fd: number, option: number): number | undefined {
   const value = new Int32Array(1);
   const length = Uint32Array.of(4);
   return syscalls().getsockopt(fd, SOL_SOCKET, option, value, length) < 0 ? undefined : value[0];
+}
+
+/** How many bytes could be read at once, in all messages together. */
+export function unreadBytes(fd: number): number {
+  const count = new Int32Array(1);
+  checked(`ioctl(${fd}, FIONREAD)`, syscalls().ioctl_buffer(fd, FIONREAD, count));
+  return count[0];
 }
 
 /** Ends both directions: whoever waits at either end is woken. */

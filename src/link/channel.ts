@@ -13,7 +13,7 @@
 import { SyscallError } from "../ffi/errno.ts";
 import { pollFd, Ready } from "../ffi/event.ts";
 import { closeFd } from "../ffi/file.ts";
-import { closeAll, MessageSocket, WOULD_BLOCK } from "../ffi/socket.ts";
+import { closeAll, MessageSocket, unreadBytes, WOULD_BLOCK } from "../ffi/socket.ts";
 import { LinkError } from "./link_error.ts";
 import {
   checkHeader,
@@ -40,6 +40,13 @@ const NONE: readonly number[] = [];
 const REQUEST_SIZE = HEADER_SIZE + 24;
 const REPLY_SIZE = HEADER_SIZE + 8;
 
+/**
+ * Takes a message that comes before the reply that is waited for.
+ *
+ * @returns whether it was to be expected; the link ends otherwise.
+ */
+export type Interlude = (message: Message) => boolean;
+
 /** A moment on `performance.now()`, from a timeout in milliseconds. */
 function deadlineAfter(timeout: number | undefined): number {
   return timeout === undefined ? Infinity : performance.now() + timeout;
@@ -61,6 +68,7 @@ export class Channel {
   readonly outgoing: Message = new Message();
 
   readonly #socket: MessageSocket;
+  readonly #interlude: Interlude | undefined;
   /** How many bytes of `incoming` were received. Those beyond the message belong to the next one. */
   #received = 0;
   /** How many make up the header, or, when that is known, the message. */
@@ -77,9 +85,13 @@ export class Channel {
   #failure: LinkError | undefined;
   #closed = false;
 
-  /** @param fd A UNIX stream socket, blocking or not; the channel owns it. */
-  constructor(readonly fd: number) {
+  /**
+   * @param fd A UNIX stream socket, blocking or not; the channel owns it.
+   * @param interlude What is done with other messages that a {@linkcode call} meets. @default {they end the link}
+   */
+  constructor(readonly fd: number, interlude?: Interlude) {
     this.#socket = new MessageSocket(fd);
+    this.#interlude = interlude;
   }
 
   /** Whether {@linkcode post} left bytes behind, which {@linkcode flush} sends on. */
@@ -128,13 +140,27 @@ export class Channel {
   call(request: Message, timeout?: number, descriptors: readonly number[] = NONE, reply: number = Command.RET): void {
     const deadline = deadlineAfter(timeout);
     this.send(request, descriptors, timeout);
-    if (!this.#receive(deadline, request)) {
-      throw this.#fail(new LinkError("the peer closed the link", "closed"));
-    }
-    if (this.incoming.command !== reply) {
+    for (;;) {
+      if (!this.#receive(deadline, request)) {
+        throw this.#fail(new LinkError("the peer closed the link", "closed"));
+      }
+      if (this.incoming.command === reply) return;
+      if (this.#interlude?.(this.incoming)) continue;
       const got = commandName(this.incoming.command);
       throw this.#fail(new LinkError(`${got} came as the reply to ${commandName(request.command)}`));
     }
+  }
+
+  /**
+   * Takes a message that has exactly as many bytes as a RET with a value, once they are there, and no byte of what follows, which may be
+   * for another thread's channel. Does not wait.
+   *
+   * @returns whether it was there; it is {@linkcode incoming} then.
+   */
+  takeReply(): boolean {
+    if (unreadBytes(this.fd) < REPLY_SIZE) return false;
+    if (this.#advance(REPLY_SIZE, true, false) === "message") return true;
+    throw this.#fail(new LinkError(`${commandName(this.incoming.command)}: nobody asked for it`));
   }
 
   /**
@@ -290,7 +316,10 @@ export class Channel {
   #end(): Arrival {
     if (this.#received === 0) return "end";
     const part = this.#received < HEADER_SIZE ? "a header" : commandName(this.incoming.command);
-    throw new LinkError(`the peer closed the link after ${this.#received} of the ${this.#expected} bytes of ${part}`);
+    throw new LinkError(
+      `the peer closed the link after ${this.#received} of the ${this.#expected} bytes of ${part}`,
+      "truncated",
+    );
   }
 
   #send(bytes: Uint8Array<ArrayBuffer>, from: number, end: number, fds: readonly number[], wait: boolean): number {

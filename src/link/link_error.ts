@@ -8,11 +8,12 @@
  * Why a link cannot be used any more:
  *
  * - `closed`: the peer has gone away;
+ * - `truncated`: it went away in the middle of a message;
  * - `timeout`: it did not answer, or did not take our bytes, within the time allowed;
  * - `protocol`: what it sent is not a message of the format;
  * - `system`: the operating system refused.
  */
-export type LinkFailure = "closed" | "timeout" | "protocol" | "system";
+export type LinkFailure = "closed" | "truncated" | "timeout" | "protocol" | "system";
 
 /**
  * A link that failed. The message is one line, and names the command, the field and the value where there is one. The

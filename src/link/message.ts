@@ -23,10 +23,13 @@
  * | DEVICE_RESET | none | 0 | 0 | RET |
  * | RING_SETUP | `uint32` lanes, slots | 8 | 2: ring, doorbell | RING_READY |
  * | RING_READY | `uint32` size of the shadow, count, `uint32` {space, offset, length, at}[31] | 504 | 1: shadow | – |
+ * | PROXY_PING | `uint32` number, 4 bytes of padding | 8 | 0 | PROXY_PONG |
+ * | PROXY_PONG | the same | 8 | 0 | – |
  *
  * Two fields are ignored by QEMU, and carry a negotiation past it: `val` of a PCI_CFGREAD (an {@linkcode Offer}), and the upper
- * half of the value that answers it. Zero in both means that nothing is offered. The last two commands are splitvm's own, and go
- * only to a peer that has answered an offer.
+ * half of the value that answers it. Zero in both means that nothing is offered. The last four commands are splitvm's own, and go
+ * only to a peer that has answered an offer. PROXY_PING is an idea of the patch series "Initial support for multi-process qemu", whose
+ * merged version has none; PROXY_PONG is as long as a RET, so that whoever awaits either reads no byte of what follows.
  *
  * @module
  */
@@ -46,10 +49,12 @@ export const Command = {
   DEVICE_RESET: 7,
   RING_SETUP: 16,
   RING_READY: 17,
+  PROXY_PING: 18,
+  PROXY_PONG: 19,
 } as const;
 
 /** What the two ends of a link may agree upon beyond the commands of QEMU: a mark in the upper half, and a bit for each thing below. */
-export const Offer = { NONE: 0, MARK: 0x73760000, RING: 0x00000001 } as const;
+export const Offer = { NONE: 0, MARK: 0x73760000, RING: 0x00000001, PING: 0x00000002 } as const;
 
 /** Whether a word from a peer offers something, or takes it. @param what One of the bits of {@linkcode Offer}. */
 export function offers(word: number, what: number): boolean {
@@ -87,6 +92,7 @@ const Field = {
   OFFSETS: HEADER_SIZE + 16 * REGION_SLOTS,
   RING_LANES: HEADER_SIZE,
   RING_SLOTS: HEADER_SIZE + 4,
+  PING_NUMBER: HEADER_SIZE,
   SHADOW_SIZE: HEADER_SIZE,
   SHADOW_COUNT: HEADER_SIZE + 4,
   SHADOW_RANGES: HEADER_SIZE + 8,
@@ -117,6 +123,8 @@ const RULES: readonly (CommandRule | undefined)[] = [
   ...new Array(Command.RING_SETUP - Command.DEVICE_RESET - 1).fill(undefined),
   rule("RING_SETUP", [8], 2),
   rule("RING_READY", [MAX_PAYLOAD], 1),
+  rule("PROXY_PING", [8]),
+  rule("PROXY_PONG", [8]),
 ];
 
 /** The name of a command for messages to people; its number where it has none. */
@@ -228,6 +236,11 @@ export class Message {
     };
   }
 
+  /** PROXY_PING: its number. PROXY_PONG: that of the ping that it answers. */
+  get pingNumber(): number {
+    return this.#view.getUint32(Field.PING_NUMBER, true);
+  }
+
   /** RING_READY: how many ranges there are. */
   get shadowCount(): number {
     return this.#view.getUint32(Field.SHADOW_COUNT, true);
@@ -319,6 +332,22 @@ export class Message {
       const start = Field.SHADOW_RANGES + SHADOW_RANGE_SIZE * i;
       [space, offset, length, at].forEach((word, j) => this.#view.setUint32(start + 4 * j, word, true));
     });
+  }
+
+  /** Makes a PROXY_PING. @param number 32 bits, for the answer to tell which ping it is for. */
+  setPing(number: number): void {
+    this.#setNumber(Command.PROXY_PING, number);
+  }
+
+  /** Makes the PROXY_PONG that answers the ping of that number. */
+  setPong(number: number): void {
+    this.#setNumber(Command.PROXY_PONG, number);
+  }
+
+  #setNumber(command: number, number: number): void {
+    this.#begin(command, 8);
+    this.#view.setUint32(Field.PING_NUMBER, number, true);
+    this.#view.setUint32(Field.PING_NUMBER + 4, 0, true);
   }
 
   #shadowRange(index: number): ShadowRange {

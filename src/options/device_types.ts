@@ -10,6 +10,7 @@ import {
   descriptor,
   identifier,
   integer,
+  milliseconds,
   oneOf,
   path,
   pciSlot,
@@ -58,6 +59,14 @@ export const DRIVE_PROPERTIES = {
   bus: refused("a drive is attached by -device"),
 } satisfies Properties;
 
+/** Milliseconds between two questions to a device process whether it is there, and 0 for none. */
+const HEARTBEAT = milliseconds({ min: 10, max: 60_000, off: true });
+export const DEFAULT_HEARTBEAT = 1000;
+
+/** Milliseconds that a device process may take for an answer. A disk may sync on a write. */
+const DEADLINE = milliseconds({ min: 100, max: 600_000 });
+export const DEFAULT_DEADLINE = 10_000;
+
 /** `-device`. */
 export const DEVICE_TYPES = {
   "lsi53c895a": {
@@ -71,6 +80,14 @@ export const DEVICE_TYPES = {
       secontext: optional(
         securityContext,
         "SELinux context or AppArmor profile of its process in the jail; not in a device process",
+      ),
+      heartbeat: optional(
+        HEARTBEAT,
+        `how often its process is asked whether it is there, ${DEFAULT_HEARTBEAT} if left out; not in a device process`,
+      ),
+      deadline: optional(
+        DEADLINE,
+        `after which its process counts as hung, ${DEFAULT_DEADLINE} if left out; not in a device process`,
       ),
       multifunction: refused("each device has a slot of its own"),
     },
@@ -114,6 +131,12 @@ export const DEVICE_TYPES = {
       fd: required(descriptor, "connected UNIX stream socket to the device process"),
       addr: optional(pciSlot, "PCI slot; lowest free one if left out"),
       accel: withDefault(bool, true, "accesses go through shared memory, if the device process can"),
+      heartbeat: withDefault(
+        HEARTBEAT,
+        DEFAULT_HEARTBEAT,
+        "how often the device process is asked whether it is there, if it answers that",
+      ),
+      deadline: withDefault(DEADLINE, DEFAULT_DEADLINE, "after which the device process counts as hung"),
       multifunction: refused("each device has a slot of its own"),
     },
   },

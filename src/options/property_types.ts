@@ -98,6 +98,22 @@ export function integer(
   };
 }
 
+/** A time in milliseconds. `off`: 0 is accepted as well, and means none. */
+export function milliseconds(
+  { min, max, off = false }: { min: number; max: number; off?: boolean },
+): PropertyType<number> {
+  return {
+    syntax: "<ms>",
+    expected: `${off ? "0, or " : ""}a number of milliseconds from ${min} to ${max}`,
+    parse(text) {
+      const value = parseInteger(text);
+      if (value === undefined) return undefined;
+      return value >= min && value <= max || off && value === 0n ? Number(value) : undefined;
+    },
+    format: String,
+  };
+}
+
 /** A whole number of 64 bits. */
 export const uint64: PropertyType<bigint> = {
   syntax: "<n>",

@@ -17,6 +17,7 @@ import { Offer, offers, type SystemMemoryRegion } from "../link/message.ts";
 import { shutdownSocket } from "../ffi/socket.ts";
 import { monotonicNow } from "../ffi/clock.ts";
 import type { DeviceAccess } from "./device_access.ts";
+import { Heartbeat, HEARTBEAT_SIZE } from "./heartbeat.ts";
 import { mergeRegions } from "./memory_listener.ts";
 import { probeBars } from "./probe.ts";
 import { closeInterruptFds, createInterruptFds, type InterruptFds, type IrqfdHost, IrqfdWire } from "./interrupt.ts";
@@ -60,6 +61,8 @@ export interface ProxyHandle {
   readonly timeout: number;
   /** The ring, where the peer serves one. */
   readonly ring: RingHandle | undefined;
+  /** What threads share about pings, where the peer answers them. */
+  readonly heartbeat: SharedArrayBuffer | undefined;
 }
 
 /** What a proxy needs of the machine. */
@@ -69,8 +72,8 @@ export interface ProxyHost {
   mappingChanged(): void;
   /** Does something under the machine's lock, whether this thread holds that or not. */
   exclusively(action: () => void): void;
-  /** The peer was cut off: one line for people. */
-  peerLost(line: string): void;
+  /** The peer was cut off, and its device reads as all-ones from now on. Called once, on whichever thread. */
+  peerLost(error: LinkError): void;
 }
 
 /**
@@ -79,19 +82,24 @@ export interface ProxyHost {
  * @param id The device's name, for messages.
  * @param fd A connected UNIX stream socket, owned by the result; the caller's, if there is none.
  * @param options `lanes`: how many threads are to use the device at the same time; without any, no ring is offered. `timeout`: how long the
- * device may take to answer from then on, in milliseconds. @default {{ lanes: 0, timeout: 10_000 }}
+ * device may take to answer from then on, in milliseconds. `heartbeat`: whether it is to answer pings, if it can.
+ * @default {{ lanes: 0, timeout: 10_000, heartbeat: false }}
  * @throws {Error} when the peer does not answer as a device does.
  */
-export function connectProxy(id: string, fd: number, { lanes = 0, timeout = REPLY_TIMEOUT } = {}): ProxyHandle {
+export function connectProxy(
+  id: string,
+  fd: number,
+  { lanes = 0, timeout = REPLY_TIMEOUT, heartbeat = false } = {},
+): ProxyHandle {
   const channel = new Channel(fd);
   const interrupt = createInterruptFds();
   const deadline = performance.now() + GREETING_TIMEOUT;
   const patience = () => Math.max(0, deadline - performance.now());
   try {
-    const greeting = greet(channel, lanes > 0 ? Offer.MARK | Offer.RING : Offer.NONE, patience);
+    const greeting = greet(channel, (lanes > 0 ? Offer.RING : 0) | (heartbeat ? Offer.PING : 0), patience);
     channel.outgoing.setIrqFd();
     channel.send(channel.outgoing, [interrupt.irq, interrupt.resample], patience());
-    const { bars, interruptPin, servesRing } = greeting;
+    const { bars, interruptPin, agreed } = greeting;
     return {
       id,
       fd,
@@ -101,7 +109,8 @@ export function connectProxy(id: string, fd: number, { lanes = 0, timeout = REPL
       state: new SharedArrayBuffer(ProxyState.size),
       connectedAt: monotonicNow(),
       timeout,
-      ring: servesRing ? setUpRing(channel, { lanes, bars, timeout: patience() }) : undefined,
+      ring: (agreed & Offer.RING) === 0 ? undefined : setUpRing(channel, { lanes, bars, timeout: patience() }),
+      heartbeat: (agreed & Offer.PING) === 0 ? undefined : new SharedArrayBuffer(HEARTBEAT_SIZE),
     };
   } catch (cause) {
     closeInterruptFds(interrupt);
@@ -109,8 +118,9 @@ export function connectProxy(id: string, fd: number, { lanes = 0, timeout = REPL
   }
 }
 
-/** Each read carries the offer: a peer that knows it answers each. */
-function greet(channel: Channel, offer: number, patience: () => number) {
+/** Each read carries the offer: a peer that knows it answers each. @param wanted Bits of {@linkcode Offer}. */
+function greet(channel: Channel, wanted: number, patience: () => number) {
+  const offer = wanted === 0 ? Offer.NONE : Offer.MARK | wanted;
   let answer: number = Offer.NONE;
   const read = (offset: number) => {
     channel.outgoing.setConfigRead(offset, 4, offer);
@@ -124,7 +134,7 @@ function greet(channel: Channel, offer: number, patience: () => number) {
   };
   const bars = probeBars({ read, write });
   const interruptPin = (read(PciConfig.INTERRUPT_LINE) >>> 8) & 0xff;
-  return { bars, interruptPin, servesRing: offers(offer, Offer.RING) && offers(answer, Offer.RING) };
+  return { bars, interruptPin, agreed: offers(answer, wanted) ? answer & wanted : 0 };
 }
 
 /**
@@ -134,6 +144,9 @@ function greet(channel: Channel, offer: number, patience: () => number) {
 export class PciProxy {
   readonly #handle: ProxyHandle;
   readonly #host: ProxyHost;
+  /** Pings of the device process, where it answers them. */
+  readonly heartbeat: Heartbeat | undefined;
+  readonly #channel: Channel;
   readonly #access: DeviceAccess;
   readonly #state: ReturnType<typeof ProxyState.attach>;
   readonly #header: ConfigSpace;
@@ -149,7 +162,8 @@ export class PciProxy {
     this.#state = ProxyState.attach(handle.state);
     this.#header = headerOf(handle, this.#state.header);
     this.#wire = new IrqfdWire(host.vm, handle.interrupt);
-    const channel = new Channel(handle.fd);
+    const heartbeat = this.heartbeat = handle.heartbeat && new Heartbeat(handle.heartbeat);
+    const channel = this.#channel = new Channel(handle.fd, heartbeat && ((message) => heartbeat.take(message)));
     const { bars, connectedAt, timeout, ring } = handle;
     this.#access = ring === undefined
       ? new WireAccess({ channel, header: this.#header, bars, connectedAt, timeout })
@@ -255,6 +269,16 @@ export class PciProxy {
     this.#host.mappingChanged();
   }
 
+  /** Sends a ping, unless one is on its way. Never waits. */
+  ping(): void {
+    this.#guarded(() => this.heartbeat?.send(this.#channel));
+  }
+
+  /** Takes the answer to a ping, if it has come. Never waits. */
+  collectPong(): void {
+    this.#guarded(() => this.heartbeat?.collect(this.#channel));
+  }
+
   /** Has the device be gone from now on, for a reason that was found elsewhere than in an access. No lock is needed. */
   lose(error: LinkError): void {
     this.#cutOff(error);
@@ -275,6 +299,8 @@ export class PciProxy {
   /** Of several threads that find the peer gone, one says so. Those that wait for it, with the machine's lock or without, end that first. */
   #cutOff(error: unknown): void {
     if (!(error instanceof LinkError)) throw error;
+    // Whoever cut it off knows why; that the stream has ended is what follows from it.
+    if (this.#state.failed) return;
     this.#state.failed = true;
     if (this.#handle.ring !== undefined) giveUpRing(this.#handle.ring);
     // The descriptor stays, since other threads know it by number; the peer is told by the end of the stream.
@@ -284,7 +310,7 @@ export class PciProxy {
       this.#state.mourned = true;
       this.detachInterrupt();
       this.#host.mappingChanged();
-      this.#host.peerLost(`device ${this.id} is gone: ${error.message}; it reads as all-ones from now on`);
+      this.#host.peerLost(error);
     });
   }
 }

@@ -42,8 +42,8 @@ export class RemoteLink {
   readonly #watch: Watch;
   readonly #value: Halves = { low: 0, high: 0 };
   #waitingForRoom = false;
-  /** Whether the proxy has been told that it may set up a ring. */
-  #offered = false;
+  /** What the proxy has been told that it may use: bits of {@linkcode Offer}. */
+  #agreed = 0;
   #ring: RingService | undefined;
 
   constructor(options: RemoteLinkOptions) {
@@ -105,6 +105,8 @@ export class RemoteLink {
         return this.#post();
       case Command.RING_SETUP:
         return this.#setUpRing(message);
+      case Command.PROXY_PING:
+        return this.#answerPing(message);
       default:
         throw new LinkError(
           `${commandName(message.command)}: a device process asks for nothing that this could answer`,
@@ -115,9 +117,16 @@ export class RemoteLink {
   #readConfig(message: Message): void {
     const value = this.#options.host.readConfig(message.configAddress, message.configLength);
     if (value === undefined) return this.#reply(0xffffffff, 0xffffffff);
-    const taken = this.#options.accelerated && offers(message.configValue, Offer.RING);
-    this.#offered ||= taken;
-    this.#reply(value, taken ? Offer.MARK | Offer.RING : Offer.NONE);
+    const taken = this.#taken(message.configValue);
+    this.#agreed |= taken;
+    this.#reply(value, taken === 0 ? Offer.NONE : Offer.MARK | taken);
+  }
+
+  /** What this process takes of what a proxy offers. */
+  #taken(offer: number): number {
+    const ring = this.#options.accelerated && offers(offer, Offer.RING) ? Offer.RING : 0;
+    const ping = offers(offer, Offer.PING) ? Offer.PING : 0;
+    return ring | ping;
   }
 
   #writeConfig(message: Message): void {
@@ -149,7 +158,7 @@ export class RemoteLink {
   }
 
   #setUpRing(message: Message): void {
-    if (!this.#offered) throw new LinkError("RING_SETUP: no ring was agreed upon");
+    if ((this.#agreed & Offer.RING) === 0) throw new LinkError("RING_SETUP: no ring was agreed upon");
     if (this.#ring !== undefined) throw new LinkError("RING_SETUP: there is a ring already");
     const { loop, channel, host } = this.#options;
     const geometry = message.ringGeometry;
@@ -157,6 +166,12 @@ export class RemoteLink {
     this.#ring = new RingService({ loop, host, geometry, ring, doorbell, onFailure: (error) => this.#end(error) });
     channel.outgoing.setRingReady(host.registers.layout);
     this.#post([host.registers.fd]);
+  }
+
+  #answerPing({ pingNumber }: Message): void {
+    if ((this.#agreed & Offer.PING) === 0) throw new LinkError("PROXY_PING: no heartbeat was agreed upon");
+    this.#options.channel.outgoing.setPong(pingNumber);
+    this.#post();
   }
 
   #acknowledge(done: boolean): void {

@@ -59,6 +59,10 @@ export interface ProxyDeviceConfig {
   readonly slot: number | undefined;
   /** Whether accesses may go through shared memory. */
   readonly accelerated: boolean;
+  /** How often the device process is asked whether it is there, in milliseconds; 0 for never. */
+  readonly heartbeat: number;
+  /** How long it may take for an answer, in milliseconds. */
+  readonly deadline: number;
 }
 
 /** A PCI device named on the VMM's own command line: the VMM spawns a device process for it. */
@@ -69,6 +73,10 @@ export interface LocalDeviceConfig {
   readonly slot: number | undefined;
   /** As {@linkcode ProxyDeviceConfig.accelerated}. */
   readonly accelerated: boolean;
+  /** As {@linkcode ProxyDeviceConfig.heartbeat}. */
+  readonly heartbeat: number;
+  /** As {@linkcode ProxyDeviceConfig.deadline}. */
+  readonly deadline: number;
   /** Whether its process is started in a jail. */
   readonly sandboxed: boolean;
   /** The context or profile that its process is to run under in the jail; `undefined`: as the host's policy has it. */

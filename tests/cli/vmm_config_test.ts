@@ -176,7 +176,10 @@ Deno.test("proxies and local devices come in command-line order", () => {
     "lsi0",
     "pci-proxy-dev-0",
   ]);
-  assertEquals(devices[0], { kind: "proxy", id: "p", fd: 3, slot: 6, accelerated: true });
+  assertEquals(devices[0], {
+    ...{ kind: "proxy", id: "p", fd: 3, slot: 6, accelerated: true },
+    ...{ heartbeat: 1000, deadline: 10_000 },
+  });
   assertEquals(devices[1].kind === "local" && devices[1].controller.disks[0].drive.file, "a");
   assertEquals(devices[1].slot, undefined);
 });
@@ -209,6 +212,31 @@ Deno.test("a device process has the security context that its device names, in a
   const problem = "'secontext' is for a device process in a jail, and sandbox=off is without";
   refuses("-device lsi53c895a,id=a,secontext=x,sandbox=off", `-device lsi53c895a,id=a: ${problem}`);
   refuses("-sandbox off -device lsi53c895a,id=a,secontext=x", `-device lsi53c895a,id=a: ${problem}`);
+});
+
+Deno.test("how device processes are watched is said by their devices, and otherwise the same for all", () => {
+  const { devices } = vmm(
+    "-device lsi53c895a -device lsi53c895a,id=b,heartbeat=0,deadline=100 -device pci-proxy-dev,fd=3,heartbeat=10 " +
+      "-device pci-proxy-dev,fd=4,heartbeat=60000,deadline=600000",
+  );
+  assertEquals(devices.map(({ heartbeat, deadline }) => [heartbeat, deadline]), [
+    ...[[1000, 10_000], [0, 100], [10, 10_000], [60_000, 600_000]],
+  ]);
+});
+
+Deno.test("a heartbeat or deadline that is too short or too long is refused", () => {
+  for (const value of ["9", "60001", "-1", "1s", ""]) {
+    refuses(
+      `-device lsi53c895a,heartbeat=${value}`,
+      `-device lsi53c895a: heartbeat='${value}' is not accepted; expected 0, or a number of milliseconds from 10 to 60000`,
+    );
+  }
+  for (const value of ["0", "99", "600001", "forever"]) {
+    refuses(
+      `-device pci-proxy-dev,fd=3,deadline=${value}`,
+      `-device pci-proxy-dev: deadline='${value}' is not accepted; expected a number of milliseconds from 100 to 600000`,
+    );
+  }
 });
 
 Deno.test("controllers without an id have made-up ids, and their buses QEMU's names", () => {

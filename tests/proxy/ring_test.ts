@@ -167,7 +167,7 @@ Deno.test(
     const other = new PciProxy(handle, machine, 1);
     proxy.attachInterrupt(20);
     assertEquals(proxy.readBar(BAR, 0x40, 2), 0xffff);
-    const line = "device lsi0 is gone: an access has had no answer for 50 ms; it reads as all-ones from now on";
+    const line = "an access has had no answer for 50 ms";
     assertEquals(machine.lost, [line]);
     assertEquals(machine.wiring.map(([what]) => what), ["attach", "detach"]);
     for (const each of [proxy, other]) {
@@ -187,7 +187,7 @@ Deno.test(
   withRing(({ proxy, machine, peer }) => {
     peer.close();
     assertEquals(proxy.readBar(BAR, 0x40, 2), 0xffff);
-    assertEquals(machine.lost, ["device lsi0 is gone: the peer closed the link; it reads as all-ones from now on"]);
+    assertEquals(machine.lost, ["the peer closed the link"]);
   }, 60_000),
 );
 

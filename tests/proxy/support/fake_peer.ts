@@ -7,6 +7,7 @@ import { assertEquals } from "@std/assert";
 import { closeFd } from "../../../src/ffi/file.ts";
 import { createSocketPair } from "../../../src/ffi/socket.ts";
 import { Channel } from "../../../src/link/channel.ts";
+import type { LinkError } from "../../../src/link/link_error.ts";
 import { Command, commandName, Message } from "../../../src/link/message.ts";
 import type { RingGeometry } from "../../../src/link/ring/layout.ts";
 import type { Irqfd } from "../../../src/ffi/kvm.ts";
@@ -108,6 +109,7 @@ function* describe(message: Message, descriptors: number): Generator<string | nu
 export class RecordingMachine implements ProxyHost {
   /** Irqfds as they were attached and detached, in order. */
   readonly wiring: [what: "attach" | "detach", irqfd: Irqfd][] = [];
+  /** Why peers were cut off. */
   readonly lost: string[] = [];
   mappingChanges = 0;
 
@@ -121,7 +123,7 @@ export class RecordingMachine implements ProxyHost {
   mappingChanged(): void {
     this.mappingChanges++;
   }
-  peerLost(line: string): void {
-    this.lost.push(line);
+  peerLost(error: LinkError): void {
+    this.lost.push(error.message);
   }
 }
