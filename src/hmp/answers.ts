@@ -59,6 +59,42 @@ export function memorySizeLines(result: unknown): string[] {
   return [`base memory: ${base}`, ...plugged === undefined ? [] : [`plugged memory: ${plugged}`]];
 }
 
+/** An entry of `query-device-processes`. */
+interface DeviceProcess {
+  readonly device: string;
+  readonly state: string;
+  readonly pid?: number;
+  readonly sandboxed?: boolean;
+  readonly accelerated: boolean;
+  readonly deadline: number;
+  readonly heartbeat?: {
+    readonly interval: number;
+    readonly sent: number;
+    readonly answered: number;
+    readonly last?: number;
+    readonly mean?: number;
+    readonly max?: number;
+  };
+}
+
+/** `query-device-processes`, which QEMU does not have. */
+export function deviceProcessLines(result: unknown): string[] {
+  return (result as DeviceProcess[]).flatMap(({ device, state, pid, sandboxed, accelerated, deadline, heartbeat }) => {
+    const process = pid === undefined ? [] : [`process ${pid}`, sandboxed ? "sandboxed" : "not sandboxed"];
+    const wire = accelerated ? "shared memory" : "messages";
+    return [
+      `${device}: ${[state, ...process, wire, `deadline ${deadline} ms`].join(", ")}`,
+      ...heartbeat === undefined ? [] : heartbeatLines(heartbeat),
+    ];
+  });
+}
+
+function heartbeatLines(heartbeat: NonNullable<DeviceProcess["heartbeat"]>): string[] {
+  const { interval, sent, answered, last, mean, max } = heartbeat;
+  const times = answered === 0 ? "" : `; last ${last} us, mean ${mean} us, max ${max} us`;
+  return [`    Heartbeat: every ${interval} ms, ${answered} of ${sent} answered${times}`];
+}
+
 /**
  * `query-block`.
  *

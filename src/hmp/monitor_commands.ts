@@ -9,6 +9,7 @@ import {
   blockLines,
   chardevLines,
   cpuLines,
+  deviceProcessLines,
   kvmLines,
   memorySizeLines,
   nameLines,
@@ -109,6 +110,11 @@ const TOPICS: readonly Entry[] = [
   },
   { name: "chardev", help: "the character devices", action: { qmp: "query-chardev", format: chardevLines } },
   { name: "cpus", help: "the vCPUs and their threads", action: { qmp: "query-cpus-fast", format: cpuLines } },
+  {
+    name: "device-processes",
+    help: "the processes of the devices, and whether they answer",
+    action: { qmp: "query-device-processes", format: deviceProcessLines },
+  },
   {
     name: "history",
     help: "the lines entered here",

@@ -15,6 +15,7 @@ import { QmpServer } from "../qmp/server.ts";
 import { PROGRAM } from "../version.ts";
 import { describeDrives } from "./block_query.ts";
 import { DeviceControl } from "./device_control.ts";
+import { describeDeviceProcesses, describeFailure } from "./device_process_query.ts";
 import type { Machine } from "./machine.ts";
 import type { DeviceControlHandle, MachineHandle } from "./machine_handle.ts";
 import { isGuestCause } from "./run_state.ts";
@@ -45,6 +46,8 @@ export class ControlPlane {
   readonly #log: (line: string) => void;
   readonly #server: QmpServer;
   readonly #devices: readonly ControlledDevice[];
+  /** Of how many failures of each device clients have been told. */
+  readonly #failuresTold: number[];
   /** Whether the machine runs, as far as clients have been told. */
   #runs = true;
   /** Turns from running to standing still, or back, that clients are not told of: a machine that is started stopped has not been stopped. */
@@ -59,6 +62,7 @@ export class ControlPlane {
   constructor({ machine, handle, watcher, chardevs, log }: ControlPlaneOptions) {
     this.#machine = machine;
     this.#log = log;
+    this.#failuresTold = machine.processes.map(() => 0);
     this.#untold = handle.config.startPaused ? 1 : 0;
     this.#server = new QmpServer({
       watcher,
@@ -89,7 +93,8 @@ export class ControlPlane {
     });
   }
 
-  #commands({ config, vcpuFds }: MachineHandle): Commands {
+  #commands(handle: MachineHandle): Commands {
+    const { config, vcpuFds } = handle;
     const { control } = this.#machine;
     const threads = () => control.threadIds();
     return {
@@ -104,6 +109,7 @@ export class ControlPlane {
       }),
       "query-cpus-fast": query(() => vcpuFds.map((_, index) => describeCpu(index, threads()[index]))),
       "query-block": this.#queryBlock(),
+      "query-device-processes": query(() => describeDeviceProcesses(this.#machine, handle)),
       "stop": {
         run: (_args, reply) => {
           control.requestStop("paused");
@@ -189,6 +195,7 @@ export class ControlPlane {
     // Before the news are taken, so that they tell of the state that this is about.
     const { settled } = control;
     const { guestResets, hostResets, turns, end } = events.take();
+    this.#tellFailures();
     for (let i = 0; i < guestResets; i++) this.#server.emit("RESET", { guest: true, reason: "guest-reset" });
     for (let i = 0; i < hostResets; i++) this.#server.emit("RESET", { guest: false, reason: "host-qmp-system-reset" });
     for (let i = 0; i < turns; i++) this.#turn();
@@ -196,6 +203,14 @@ export class ControlPlane {
     if (end === undefined) return;
     this.#server.emit("SHUTDOWN", { guest: isGuestCause(end), reason: end });
     events.sayFarewell();
+  }
+
+  #tellFailures(): void {
+    for (const [i, process] of this.#machine.processes.entries()) {
+      if (this.#failuresTold[i] === process.failures) continue;
+      this.#failuresTold[i] = process.failures;
+      this.#server.emit("DEVICE_PROCESS_FAILED", describeFailure(this.#machine.proxies[i].id, process));
+    }
   }
 
   /** The machine runs that stood still, or stands still that ran. */

@@ -7,6 +7,7 @@
 import { describeError } from "../error_chain.ts";
 import { stopSelf } from "../ffi/process.ts";
 import { log } from "../log.ts";
+import type { Watcher } from "../qmp/connection.ts";
 import { markPhase, printPhases } from "../startup_trace.ts";
 import { Consoles } from "./console/consoles.ts";
 import type { ConsoleTerminal } from "./console/terminal.ts";
@@ -14,7 +15,7 @@ import { ControlPlane } from "./control_plane.ts";
 import { DescriptorWatcher } from "./descriptor_watcher.ts";
 import type { Machine } from "./machine.ts";
 import type { MachineHandle } from "./machine_handle.ts";
-import { watchProxy } from "./proxy_watch.ts";
+import { ProxyWatch } from "./proxy_watch.ts";
 
 /** Signals by which somebody outside ends the machine. */
 const ENDING_SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"] as const;
@@ -33,7 +34,7 @@ export async function runControlThread(machine: Machine, handle: MachineHandle, 
   const watcher = new DescriptorWatcher();
   machine.deadlines.watch(watcher);
   machine.inputDrained.watch(watcher);
-  for (const [i, proxy] of machine.proxies.entries()) watchProxy(proxy, handle.proxies[i].handle, watcher);
+  watchProxies(machine, handle, watcher);
   const plane: ControlPlane = new ControlPlane({ machine, handle, watcher, log, chardevs: () => consoles.describe() });
   machine.terminal?.begin();
   const consoles = new Consoles({ machine, handles: handle.characters, watcher, log, commands: plane.commands });
@@ -41,6 +42,14 @@ export async function runControlThread(machine: Machine, handle: MachineHandle, 
   printPhases("control thread", log);
   started();
   await Promise.all([watcher.run(), runTimers(machine), consoles.serve()]);
+}
+
+function watchProxies({ proxies, lock, control, config }: Machine, handle: MachineHandle, watcher: Watcher): void {
+  const hasEnded = () => control.state === "shutdown";
+  for (const [i, proxy] of proxies.entries()) {
+    const { heartbeat: interval } = config.devices[i];
+    new ProxyWatch({ proxy, handle: handle.proxies[i].handle, interval, lock, watcher, hasEnded }).begin();
+  }
 }
 
 /** What a signal's or a timer's callback throws ends the machine, too. Otherwise it would end this thread alone. */

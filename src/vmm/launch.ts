@@ -31,7 +31,7 @@ import { cpuIdentity, guestCpuid, withBrand } from "./cpuid.ts";
 import { buildFirmwareItems } from "./firmware_items.ts";
 import { hostBrand } from "./host_cpu.ts";
 import { Gsi, KvmLayout, PciSlot, Port, RamLayout, splitRam } from "./layout.ts";
-import type { DeviceControlHandle, MachineHandle, PlacedProxy } from "./machine_handle.ts";
+import type { DeviceControlHandle, DeviceProcessHandle, MachineHandle, PlacedProxy } from "./machine_handle.ts";
 import { createRam } from "./ram.ts";
 import { buildSmbios, type SmbiosImage } from "./smbios/smbios.ts";
 
@@ -202,8 +202,7 @@ function acpiSerialPorts({ serialPorts }: VmmConfig) {
 interface DeviceLink {
   readonly id: string;
   readonly fd: number;
-  /** Whether a ring is offered. */
-  readonly accelerated: boolean;
+  readonly device: ProxyDeviceConfig | LocalDeviceConfig;
   readonly process: DeviceProcess | JailedDeviceProcess | undefined;
 }
 
@@ -218,13 +217,12 @@ class DeviceProcesses {
     this.#log = start.log;
     try {
       for (const device of config.devices) {
-        const same = { accelerated: device.accelerated };
         if (device.kind === "proxy") {
           requireLink(device);
-          this.#links.push({ ...same, id: device.id, fd: device.fd, process: undefined });
+          this.#links.push({ device, id: device.id, fd: device.fd, process: undefined });
         } else {
           const process = startDeviceProcess(device, start);
-          this.#links.push({ ...same, id: device.controller.id, fd: process.fd, process });
+          this.#links.push({ device, id: device.controller.id, fd: process.fd, process });
         }
       }
     } catch (error) {
@@ -240,7 +238,7 @@ class DeviceProcesses {
     return this.#links.map((link, i) => {
       const slot = this.#config.devices[i].slot ?? freeSlot(taken, link.id);
       taken.add(slot);
-      return { handle: this.#greet(link), slot };
+      return { handle: this.#greet(link), process: processHandle(link), slot };
     });
   }
 
@@ -255,9 +253,11 @@ class DeviceProcesses {
 
   /** A process of ours that could not start has said why, on the standard error that it shares with this one. */
   #greet(link: DeviceLink): ProxyHandle {
-    const { id, fd, accelerated, process } = link;
+    const { id, fd, process } = link;
+    const { accelerated, heartbeat, deadline } = link.device;
     try {
-      const handle = connectProxy(id, fd, { lanes: accelerated ? lanesOf(this.#config) : 0 });
+      const lanes = accelerated ? lanesOf(this.#config) : 0;
+      const handle = connectProxy(id, fd, { lanes, timeout: deadline, heartbeat: heartbeat > 0 });
       // It has answered, so it is locked down and has all open that it needs.
       const missing = process !== undefined && "emptyRoot" in process ? process.emptyRoot() : undefined;
       if (missing !== undefined) tellMissing(id, missing, this.#log);
@@ -300,6 +300,12 @@ function startDeviceProcess(
 /** The walls are independent of each other, so a machine starts behind those that its host has. */
 function tellMissing(id: string, { wall, why }: MissingWall, log: DeviceStart["log"]): void {
   log(`device ${id} is jailed without ${wall}: ${why}`);
+}
+
+function processHandle({ process }: DeviceLink): DeviceProcessHandle | undefined {
+  if (process === undefined) return undefined;
+  const { pid, pidfd } = process.process;
+  return { pid, pidfd, sandboxed: "missing" in process };
 }
 
 /** @throws {Error} for a number that is not the end of a link: Deno has descriptors of its own, even sockets, among the first numbers. */

@@ -11,8 +11,10 @@ import { KvmVcpu, KvmVm } from "../ffi/kvm.ts";
 import { KvmIrqchip } from "../ffi/kvm_abi.ts";
 import { allOnes } from "../device/config_space.ts";
 import { log } from "../log.ts";
+import type { LinkError } from "../link/link_error.ts";
 import { PciProxy } from "../proxy/pci_proxy.ts";
 import { Bus, MappingGeneration } from "./bus.ts";
+import { DeviceProcessState, DeviceProcessStatus } from "./device_process_status.ts";
 import { MACHINE_CLOCK_SIZE, MachineClock } from "./machine_clock.ts";
 import { MACHINE_EVENTS_SIZE, MachineEvents } from "./machine_events.ts";
 import { THREAD_SIGNAL_SIZE, ThreadSignal } from "./thread_signal.ts";
@@ -68,6 +70,8 @@ export class Machine {
   readonly memory: Bus;
   readonly pci = new PciBus();
   readonly proxies: readonly PciProxy[];
+  /** What has become of the process behind each of {@linkcode proxies}. */
+  readonly processes: readonly DeviceProcessStatus[];
   readonly serialPorts: readonly (SerialPort | undefined)[];
   readonly cmos: Cmos;
   readonly lock: SharedLock;
@@ -144,8 +148,11 @@ export class Machine {
     this.serialPorts = this.#addSerialPorts();
     this.#addPorts();
     this.#timedDevices = [this.cmos, this.#pm, ...this.serialPorts.filter((port) => port !== undefined)];
-    this.proxies = handle.proxies.map(({ handle, slot }) =>
-      this.#addProxy(new PciProxy(handle, this.#proxyHost(), lane), slot)
+    this.processes = handle.proxies.map(({ process }, i) =>
+      new DeviceProcessStatus(records.record(DeviceProcessState, `${i}`), process)
+    );
+    this.proxies = handle.proxies.map(({ handle, slot }, i) =>
+      this.#addProxy(new PciProxy(handle, this.#proxyHost(handle.id, this.processes[i]), lane), slot)
     );
   }
 
@@ -365,12 +372,15 @@ export class Machine {
     }
   }
 
-  #proxyHost() {
+  #proxyHost(id: string, process: DeviceProcessStatus) {
     return {
       vm: this.vm,
       mappingChanged: () => this.#generation.changed(),
       exclusively: (action: () => void) => this.lock.held ? action() : this.lock.with(action),
-      peerLost: log,
+      peerLost: (error: LinkError) => {
+        log(`device ${id} is gone: ${process.fail(error).detail}; it reads as all-ones from now on`);
+        this.events.notify();
+      },
     };
   }
 

@@ -13,9 +13,20 @@ import type { FwCfgItems } from "./platform/fw_cfg_items.ts";
 import type { RamHandle } from "./ram.ts";
 import type { SharedBuffers } from "./shared_records.ts";
 
+/** A device process that this one spawned, for threads that do not wait for its end. */
+export interface DeviceProcessHandle {
+  readonly pid: number;
+  /** Whoever spawned it closes it, once no thread runs any more. */
+  readonly pidfd: number;
+  /** Whether it is in a jail. */
+  readonly sandboxed: boolean;
+}
+
 /** A device behind a link, and its place on the bus. */
 export interface PlacedProxy {
   readonly handle: ProxyHandle;
+  /** Where it was spawned here. */
+  readonly process: DeviceProcessHandle | undefined;
   /** PCI slot on bus 0. */
   readonly slot: number;
 }

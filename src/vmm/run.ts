@@ -206,8 +206,9 @@ class Leader {
 
   /** Whoever watches the machine hears why it ends. */
   #end(cause: Cause): void {
-    const { control, events, config } = this.#machine;
-    control.enter("shutdown");
+    const { control, events, config, lock } = this.#machine;
+    // Whoever uses a link has the lock, and looks at the state first: links are closed after this.
+    lock.with(() => control.enter("shutdown"));
     if (config.monitors.length > 0) events.noteEnd(cause);
   }
 

@@ -36,6 +36,13 @@ export class SharedLock {
     this.#held = true;
   }
 
+  /** Takes the lock if it is free. @returns whether it was. */
+  tryAcquire(): boolean {
+    const taken = Atomics.compareExchange(this.#word, 0, FREE, HELD) === FREE;
+    if (taken) this.#held = true;
+    return taken;
+  }
+
   /** Gives it back. */
   release(): void {
     this.#held = false;

@@ -96,9 +96,9 @@ function actOnStopped(stage: Stage, source: string, options: readonly string[] =
 
 for (const accel of ["on", "off"]) {
   testOnKvm(
-    `a load that a stopped device process does not answer is all-ones after ten seconds (accel=${accel})`,
+    `a load that a stopped device process does not answer is all-ones after the deadline (accel=${accel})`,
     (stage) => {
-      const options = localDisk(stage).map((word) => word.replace("id=lsi0", `id=lsi0,accel=${accel}`));
+      const options = localDisk(stage, `accel=${accel},heartbeat=0,deadline=1000`);
       const vmm = actOnStopped(stage, interrupt, options);
       vmm.waitFor(GONE);
       assertEquals(vmm.wait(), { code: 0 });
@@ -107,11 +107,11 @@ for (const accel of ["on", "off"]) {
   );
 }
 
-testOnKvm("a guest that stores to a stopped device goes on, and the device is gone after ten seconds", (stage) => {
-  const vmm = actOnStopped(stage, store);
+testOnKvm("a guest that stores to a stopped device goes on, and the device is gone after the deadline", (stage) => {
+  const vmm = actOnStopped(stage, store, localDisk(stage, "heartbeat=0,deadline=3000"));
   vmm.waitFor("stored\r\n");
   assertEquals(vmm.errors, "");
-  vmm.waitForError("a posted write has not been carried out for 10000 ms; it reads as all-ones from now on\n");
+  vmm.waitForError("a posted write has not been carried out for 3000 ms; it reads as all-ones from now on\n");
   assertOneLine(vmm.errors);
   const debug = () => Deno.statSync(`${stage.directory}/debug.txt`).size;
   const before = debug();

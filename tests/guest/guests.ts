@@ -53,12 +53,17 @@ export function startGuest(stage: Stage, source: string, guest: GuestOptions = {
   return stage.start({ name: "VMM", command: [...by, ...guestCommand(kernel, options, debugFile, serial)], given });
 }
 
-/** Options for an LSI 53C895A with a disk at slot 1, in a device process that the VMM starts. */
-export function localDisk(stage: Stage): string[] {
+/**
+ * Options for an LSI 53C895A with a disk at slot 1, in a device process that the VMM starts.
+ *
+ * @param properties More of them, for the adapter. @default {none}
+ */
+export function localDisk(stage: Stage, properties?: string): string[] {
   const image = `${stage.directory}/disk.img`;
   Deno.writeFileSync(image, new Uint8Array(1 << 20));
   return [
-    ...["-drive", `id=d0,file=${image},format=raw,if=none`, "-device", "lsi53c895a,id=lsi0,addr=1"],
+    ...["-drive", `id=d0,file=${image},format=raw,if=none`, "-device"],
+    ["lsi53c895a,id=lsi0,addr=1", properties].filter((part) => part !== undefined).join(","),
     ...["-device", "scsi-hd,drive=d0,bus=lsi0.0,scsi-id=0"],
   ];
 }
