@@ -83,17 +83,18 @@ export interface ProxyHost {
  * @param fd A connected UNIX stream socket, owned by the result; the caller's, if there is none.
  * @param options `lanes`: how many threads are to use the device at the same time; without any, no ring is offered. `timeout`: how long the
  * device may take to answer from then on, in milliseconds. `heartbeat`: whether it is to answer pings, if it can.
- * @default {{ lanes: 0, timeout: 10_000, heartbeat: false }}
+ * `greeting`: how long its first answers may take together, in milliseconds.
+ * @default {{ lanes: 0, timeout: 10_000, heartbeat: false, greeting: 60_000 }}
  * @throws {Error} when the peer does not answer as a device does.
  */
 export function connectProxy(
   id: string,
   fd: number,
-  { lanes = 0, timeout = REPLY_TIMEOUT, heartbeat = false } = {},
+  { lanes = 0, timeout = REPLY_TIMEOUT, heartbeat = false, greeting: greetingTimeout = GREETING_TIMEOUT } = {},
 ): ProxyHandle {
   const channel = new Channel(fd);
   const interrupt = createInterruptFds();
-  const deadline = performance.now() + GREETING_TIMEOUT;
+  const deadline = performance.now() + greetingTimeout;
   const patience = () => Math.max(0, deadline - performance.now());
   try {
     const greeting = greet(channel, (lanes > 0 ? Offer.RING : 0) | (heartbeat ? Offer.PING : 0), patience);

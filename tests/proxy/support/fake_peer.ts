@@ -5,13 +5,16 @@
  */
 import { assertEquals } from "@std/assert";
 import { closeFd } from "../../../src/ffi/file.ts";
-import { createSocketPair } from "../../../src/ffi/socket.ts";
+import { createSocketPair, MessageSocket } from "../../../src/ffi/socket.ts";
+import { syscalls } from "../../../src/ffi/syscall.ts";
 import { Channel } from "../../../src/link/channel.ts";
 import type { LinkError } from "../../../src/link/link_error.ts";
 import { Command, commandName, Message } from "../../../src/link/message.ts";
 import type { RingGeometry } from "../../../src/link/ring/layout.ts";
 import type { Irqfd } from "../../../src/ffi/kvm.ts";
 import type { ProxyHost } from "../../../src/proxy/pci_proxy.ts";
+
+const SHUT_WR = 1;
 
 /** A request, its name first. */
 export type Request = readonly (string | number)[];
@@ -43,6 +46,11 @@ export class FakePeer {
     this.#channel.send(message, descriptors);
   }
 
+  /** Sends bytes, which may be no message, or no whole one. */
+  sendRaw(bytes: Uint8Array<ArrayBuffer>, descriptors: readonly number[] = []): void {
+    assertEquals(new MessageSocket(this.#channel.fd).send(bytes, 0, bytes.length, descriptors, false), bytes.length);
+  }
+
   /** The descriptors of the next request, which is a RING_SETUP; the caller closes them. */
   takeRing(): { readonly geometry: RingGeometry; readonly ring: number; readonly doorbell: number } {
     assertEquals([this.#channel.poll(), commandName(this.#channel.incoming.command)], ["message", "RING_SETUP"]);
@@ -68,6 +76,11 @@ export class FakePeer {
   /** Whether the proxy has ended the link. */
   get cutOff(): boolean {
     return this.#channel.poll() === "end";
+  }
+
+  /** Says that nothing will follow what it has sent. It can still be sent to, as one that dies only when it has been asked. */
+  endStream(): void {
+    assertEquals(syscalls().shutdown(this.#channel.fd, SHUT_WR), 0);
   }
 
   /** Dies. */
@@ -102,6 +115,8 @@ function* describe(message: Message, descriptors: number): Generator<string | nu
       return;
     case Command.SET_IRQFD:
       return yield descriptors;
+    case Command.PROXY_PING:
+      return yield message.pingNumber;
   }
 }
 
