@@ -155,11 +155,11 @@ export class Channel {
    * Takes a message that has exactly as many bytes as a RET with a value, once they are there, and no byte of what follows, which may be
    * for another thread's channel. Does not wait.
    *
-   * @returns whether it was there; it is {@linkcode incoming} then.
+   * @returns whether it was there; it is {@linkcode incoming} then. A message of another length ends the link.
    */
   takeReply(): boolean {
     if (unreadBytes(this.fd) < REPLY_SIZE) return false;
-    if (this.#advance(REPLY_SIZE, true, false) === "message") return true;
+    if (this.#advance(REPLY_SIZE, true, false) === "message" && this.incoming.length === REPLY_SIZE) return true;
     throw this.#fail(new LinkError(`${commandName(this.incoming.command)}: nobody asked for it`));
   }
 

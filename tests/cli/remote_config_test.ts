@@ -85,6 +85,15 @@ Deno.test("accesses come through shared memory, unless the object says otherwise
   );
 });
 
+Deno.test("a device process is watched, and does not say how", () => {
+  for (const property of ["heartbeat", "deadline"]) {
+    refuses(
+      `-machine remote ${LSI},${property}=1000 ${OBJECT}`,
+      `-device lsi53c895a,id=lsi0: '${property}' is not supported here: it is the VMM that watches`,
+    );
+  }
+});
+
 Deno.test("the order of options does not matter", () => {
   const config = remote(`${OBJECT} -device scsi-hd,drive=d0,bus=lsi0.0 ${DRIVE} ${LSI}`);
   assertEquals(config.objects[0].device.disks[0].drive, drive);

@@ -3,6 +3,7 @@ import {
   blockLines,
   chardevLines,
   cpuLines,
+  deviceProcessLines,
   kvmLines,
   memorySizeLines,
   nameLines,
@@ -55,6 +56,25 @@ Deno.test("vCPUs are listed with their threads, the first as the current one", (
 Deno.test("character devices are listed with what they are connected to", () => {
   const chardevs = [{ label: "serial0", filename: "stdio", "frontend-open": true }];
   assertEquals(chardevLines(chardevs), ["serial0: filename=stdio"]);
+});
+
+Deno.test("a device process is told with how it is reached, and how fast it answers", () => {
+  const figures = { interval: 1000, sent: 4, answered: 3, last: 60, mean: 70, max: 90 };
+  const own = { device: "lsi0", state: "running", pid: 71, sandboxed: true, accelerated: true, deadline: 10000 };
+  assertEquals(deviceProcessLines([{ ...own, heartbeat: figures }]), [
+    "lsi0: running, process 71, sandboxed, shared memory, deadline 10000 ms",
+    "    Heartbeat: every 1000 ms, 3 of 4 answered; last 60 us, mean 70 us, max 90 us",
+  ]);
+  assertEquals(deviceProcessLines([{ ...own, sandboxed: false, heartbeat: { interval: 20, sent: 1, answered: 0 } }]), [
+    "lsi0: running, process 71, not sandboxed, shared memory, deadline 10000 ms",
+    "    Heartbeat: every 20 ms, 0 of 1 answered",
+  ]);
+});
+
+Deno.test("a device process of somebody else's, without a heartbeat, has one line", () => {
+  assertEquals(deviceProcessLines([{ device: "p", state: "failed", accelerated: false, deadline: 100 }]), [
+    "p: failed, messages, deadline 100 ms",
+  ]);
 });
 
 Deno.test("memory is told in bytes", () => {

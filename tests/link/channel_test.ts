@@ -2,7 +2,7 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { closeFd, isOpenFd, setNonblocking } from "../../src/ffi/file.ts";
 import { createEventFd, drainEventFd, signalEventFd } from "../../src/ffi/event.ts";
-import { createSocketPair, MessageSocket } from "../../src/ffi/socket.ts";
+import { createSocketPair, MessageSocket, unreadBytes } from "../../src/ffi/socket.ts";
 import { Channel } from "../../src/link/channel.ts";
 import { LinkError } from "../../src/link/link_error.ts";
 import { Command, Message } from "../../src/link/message.ts";
@@ -231,6 +231,57 @@ Deno.test(
     closeFd(fd);
     assertEquals(failure(() => channel.poll()).failure, "protocol");
   }),
+);
+
+Deno.test(
+  "a message that comes before the reply is for whoever expects it, and ends the link otherwise",
+  leakingNothing(() => {
+    for (const isExpected of [true, false]) {
+      const [near, far] = createSocketPair();
+      const seen: number[] = [];
+      const channel = new Channel(near, (message) => {
+        seen.push(message.pingNumber);
+        return isExpected;
+      });
+      for (const bytes of [bytesOf((m) => m.setPong(7)), bytesOf((m) => m.setReturn(5))]) {
+        sendRaw(new MessageSocket(far), bytes);
+      }
+      const request = new Message();
+      request.setConfigRead(0, 4);
+      if (isExpected) channel.call(request);
+      else assertEquals(failure(() => channel.call(request)).failure, "protocol");
+      assertEquals(seen, [7]);
+      if (isExpected) assertEquals(channel.incoming.returnLow, 5);
+      channel.close();
+      closeFd(far);
+    }
+  }),
+);
+
+Deno.test(
+  "a message that is taken as a reply is taken whole, with no byte of the next one",
+  withPair((channel, peer) => {
+    const pong = bytesOf((m) => m.setPong(1));
+    assertEquals(channel.takeReply(), false);
+    sendRaw(peer, pong.slice(0, 23));
+    assertEquals(channel.takeReply(), false);
+    sendRaw(peer, Uint8Array.of(pong[23], ...bytesOf((m) => m.setReturn(5))));
+    assertEquals([channel.takeReply(), channel.incoming.pingNumber], [true, 1]);
+    assertEquals(unreadBytes(channel.fd), 24);
+  }),
+);
+
+Deno.test(
+  "a message of another length is not taken as a reply",
+  () => {
+    const empty = bytesOf((m) => m.setEmptyReturn());
+    for (const bytes of [CFGREAD, CFGREAD.slice(0, 27), Uint8Array.of(...empty, ...empty)]) {
+      withPair((channel, peer) => {
+        sendRaw(peer, bytes);
+        assertEquals(failure(() => channel.takeReply()).message.endsWith(": nobody asked for it"), true);
+      })();
+    }
+  },
 );
 
 Deno.test(

@@ -115,6 +115,16 @@ Deno.test("RET carries 64 bits, or nothing, which reads as zero", () => {
   assertEquals([empty.returnLow, empty.returnHigh], [0, 0]);
 });
 
+Deno.test("PROXY_PING and PROXY_PONG carry a number, and are as long as a RET with a value", () => {
+  const [ping, pong] = [made((m) => m.setPing(0xfedcba98)), made((m) => m.setPong(0xfedcba98))];
+  assertEquals(words(ping), ["1200000000000000", "0800000000000000", "98badcfe00000000"]);
+  assertEquals(words(pong), ["1300000000000000", "0800000000000000", "98badcfe00000000"]);
+  for (const message of [ping, pong]) {
+    assertEquals([message.pingNumber, message.length], [0xfedcba98, made((m) => m.setReturn(0)).length]);
+    check(message);
+  }
+});
+
 Deno.test("RING_SETUP carries how many lanes and slots in 8 bytes", () => {
   const message = made((m) => m.setRingSetup({ lanes: 5, slots: 64 }));
   assertEquals(words(message), ["1000000000000000", "0800000000000000", "0500000040000000"]);

@@ -6,6 +6,7 @@ import {
   descriptor,
   identifier,
   integer,
+  milliseconds,
   oneOf,
   path,
   pciSlot,
@@ -57,6 +58,21 @@ Deno.test("integers lie in their range", () => {
     "99999999999999999999",
   ]);
   accepts(integer({ min: 1, max: 255 }), { "1": 1 }, ["0", "256"]);
+});
+
+Deno.test("times are in milliseconds, and lie in their range; 0 is none where there can be none", () => {
+  accepts(milliseconds({ min: 10, max: 100 }), { "10": 10, "100": 100, "0x20": 32 }, [
+    "",
+    "0",
+    "9",
+    "101",
+    "1s",
+    "1.5",
+    "-1",
+  ]);
+  const optional = milliseconds({ min: 10, max: 100, off: true });
+  accepts(optional, { "0": 0, "10": 10 }, ["1", "9", "101"]);
+  assertEquals(optional.expected, "0, or a number of milliseconds from 10 to 100");
 });
 
 Deno.test("a range is described in the radix in which the number is usually written", () => {

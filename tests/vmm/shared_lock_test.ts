@@ -57,6 +57,16 @@ Deno.test("the result of what ran under the lock is passed on", () => {
   assertEquals(lock.with(() => 42), 42);
 });
 
+Deno.test("the lock is taken without waiting where it is free, and not where it is not", () => {
+  const word = new Int32Array(new SharedArrayBuffer(4));
+  const [one, other] = [new SharedLock(word), new SharedLock(word)];
+  assertEquals([one.tryAcquire(), one.held], [true, true]);
+  assertEquals([other.tryAcquire(), other.held], [false, false]);
+  assertEquals([one.tryAcquire(), one.held], [false, true]);
+  one.release();
+  assertEquals(other.tryAcquire(), true);
+});
+
 Deno.test("objects over the same word are the same lock", () => {
   const word = new SharedArrayBuffer(4);
   const [one, other] = [new SharedLock(new Int32Array(word)), new SharedLock(new Int32Array(word))];
