@@ -155,7 +155,7 @@ Deno.test(
 const NONSENSE: readonly [string, (peer: FakePeer) => void, RegExp][] = [
   ["of another number", (peer) => peer.send(pong(7)), /answered a ping by something else/],
   ["that is a RET", (peer) => peer.reply(0), /answered a ping by something else/],
-  ["that is a question", (peer) => peer.send((m) => m.setConfigRead(0, 4)), /answered a ping by something else/],
+  ["that is a question", (peer) => peer.send((m) => m.setConfigRead(0, 4)), /PCI_CFGREAD: nobody asked for it/],
   ["that is longer", (peer) => peer.sendRaw(longMessage(), [0]), /RING_READY: nobody asked for it/],
   ["that is no message", (peer) => peer.sendRaw(new Uint8Array(24).fill(0xaa)), /unknown command/],
 ];
