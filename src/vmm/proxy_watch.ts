@@ -28,6 +28,8 @@ export interface ProxyWatchOptions {
   readonly watcher: Watcher;
   /** Whether links may be closed, asked with the lock held. */
   readonly hasEnded: () => boolean;
+  /** The device is gone, whoever has found out. Called once. @default {nothing} */
+  readonly onLost?: () => void;
 }
 
 /** Looks are at most so far apart, and four of them fit into a deadline; in milliseconds. */
@@ -75,6 +77,13 @@ export class ProxyWatch {
     clearTimeout(this.#retry);
   }
 
+  /** The device is gone. */
+  #mourn(): void {
+    if (this.#ended) return;
+    this.#end();
+    this.#options.onLost?.();
+  }
+
   #news(events: number): void {
     if (this.#ended) return;
     if ((events & ~Ready.IN) !== 0) this.#lose(new LinkError("the peer closed the link", "closed"));
@@ -84,7 +93,7 @@ export class ProxyWatch {
   #look(): void {
     const error = this.#stalls?.check(monotonicNow());
     if (error !== undefined) this.#lose(error);
-    else if (this.#options.proxy.failed) this.#end(); // a vCPU has found out
+    else if (this.#options.proxy.failed) this.#mourn(); // a vCPU has found out
     else this.#beat();
   }
 
@@ -107,13 +116,13 @@ export class ProxyWatch {
       lock.release();
     }
     if (error !== undefined) this.#lose(error);
-    else if (proxy.failed) this.#end();
+    else if (proxy.failed) this.#mourn();
     else this.#watch?.modify(this.#pings.awaited ? NEWS | Ready.IN : NEWS);
   }
 
   #lose(error: LinkError): void {
-    this.#end();
     this.#options.proxy.lose(error);
+    this.#mourn();
   }
 }
 

@@ -176,7 +176,7 @@ Deno.test("every width of the format is accepted", () => {
 
 Deno.test("an unknown command is refused", () => {
   for (
-    const [value, shown] of [[8, "8"], [15, "15"], [20, "20"], [0x7fffffff, "2147483647"], [0xffffffff, "-1"]] as const
+    const [value, shown] of [[8, "8"], [15, "15"], [63, "63"], [0x7fffffff, "2147483647"], [0xffffffff, "-1"]] as const
   ) {
     refused(patched((m) => m.setDeviceReset(), [0, 4, value]), 0, `unknown command ${shown}`);
   }

@@ -2,6 +2,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { isReady, Ready } from "../../src/ffi/event.ts";
 import { MessageSocket } from "../../src/ffi/socket.ts";
+import { LinkError } from "../../src/link/link_error.ts";
 import { Offer } from "../../src/link/message.ts";
 import { closeInterruptFds } from "../../src/proxy/interrupt.ts";
 import { connectProxy, PciProxy } from "../../src/proxy/pci_proxy.ts";
@@ -49,6 +50,7 @@ class Scene {
   readonly proxy: PciProxy;
   readonly #interrupt;
   hasEnded = false;
+  losses = 0;
 
   constructor({ answers = true, deadline = DEADLINE } = {}) {
     this.peer.answerToOffers = answers ? Offer.MARK | Offer.PING : 0;
@@ -58,7 +60,9 @@ class Scene {
     this.peer.requests();
     this.proxy = new PciProxy(handle, this.machine, 0);
     const { proxy, lock, watcher } = this;
-    new ProxyWatch({ proxy, handle, interval: INTERVAL, lock, watcher, hasEnded: () => this.hasEnded }).begin();
+    const hasEnded = () => this.hasEnded;
+    const onLost = () => void this.losses++;
+    new ProxyWatch({ proxy, handle, interval: INTERVAL, lock, watcher, hasEnded, onLost }).begin();
   }
 
   /** Answers pings until `done`. */
@@ -113,7 +117,7 @@ testWatch("one that does not answer is given up, once", async (scene) => {
   await scene.serveUntil(() => scene.answered >= 2);
   await scene.until(() => scene.proxy.failed);
   await turn(DEADLINE);
-  assertEquals(scene.machine.lost, ["a ping has had no answer for 100 ms"]);
+  assertEquals([scene.machine.lost, scene.losses], [["a ping has had no answer for 100 ms"], 1]);
   assert(scene.peer.requests().length <= 1, "it was not pinged again");
 });
 
@@ -128,6 +132,13 @@ testWatch("one that closes its socket is given up at once", async (scene) => {
   await scene.until(() => scene.proxy.failed);
   assertEquals(scene.machine.lost, ["the peer closed the link"]);
 }, { deadline: 60_000 });
+
+testWatch("one that a vCPU has given up is watched no more", async (scene) => {
+  scene.proxy.lose(new LinkError("an access has had no answer"));
+  await scene.until(() => scene.losses > 0);
+  await turn(5 * INTERVAL);
+  assertEquals([scene.machine.lost, scene.losses], [["an access has had no answer"], 1]);
+});
 
 testWatch("one that reads nothing, so that no ping can be sent, is given up", async (scene) => {
   const socket = new MessageSocket(scene.peer.fd);
