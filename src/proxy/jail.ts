@@ -180,6 +180,8 @@ function jailScript(options: JailOptions, { isolation, identity, spares, label }
   const files = programFiles(options.command[0], options.readable);
   const program = isolation === "none" ? options.command[0] : files.program;
   return [
+    // First of all, and again where nothing undoes it any more.
+    dieWithParent(),
     ...options.ownGroup ? [call("setpgid", [0, 0])] : [],
     ...placeDescriptors(spares),
     ...label === undefined ? [] : labelProgram(label.module, label.context),
