@@ -180,7 +180,7 @@ function jailScript(options: JailOptions, { isolation, identity, spares, label }
   const files = programFiles(options.command[0], options.readable);
   const program = isolation === "none" ? options.command[0] : files.program;
   return [
-    // First of all, and again where nothing undoes it any more.
+    // First of all, since it takes a while to put the walls up, and again where nothing undoes it any more.
     dieWithParent(),
     ...options.ownGroup ? [call("setpgid", [0, 0])] : [],
     ...placeDescriptors(spares),

@@ -5,7 +5,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { Signal } from "../../src/ffi/process.ts";
 import { buildWriterKernel, WRITER_READY } from "../crash/writer_guest.ts";
-import { childrenOf, signalProcess, waitForState } from "../support/process_tree.ts";
+import { childrenOf, commandLineOf, signalProcess, waitForState } from "../support/process_tree.ts";
 import { pause } from "../support/qmp_client.ts";
 import { KVM, testNeeding } from "../support/requirements.ts";
 import { onStage, type Program, type Stage } from "../support/stage.ts";
@@ -89,12 +89,15 @@ const SITUATIONS: readonly Situation[] = [
   },
   {
     // Without a jail it is they that ask to be killed with their parent, as soon as they run.
-    name: "have just been made, and are stopped",
+    name: "have begun to execute their program, and are stopped",
     sandbox: "on",
     patience: AT_ONCE,
     start: (stage, sandbox) => {
       const vmm = startGuest(stage, idle, { options: twoDevices(stage, sandbox) });
-      for (const child of awaitChildren(vmm, 1)) signalProcess(child, Signal.STOP);
+      const [child] = awaitChildren(vmm, 1);
+      while (!commandLineOf(child).includes("-machine remote")) pause(1);
+      signalProcess(child, Signal.STOP);
+      waitForState(() => child, "T");
       return vmm;
     },
   },
