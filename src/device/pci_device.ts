@@ -88,6 +88,12 @@ export interface PciDevice {
   configWritten?(offset: number, size: AccessSize): void;
   /** Power-on state, config space included. The interrupt pin falls, timers stop, requests in flight are dropped. */
   reset(): void;
+  /**
+   * The device stands in for one whose state was lost, all but its configuration space, which has been written by now, and it is as after
+   * {@linkcode reset} otherwise. It tells the guest, which had enabled it, in a way that a driver of such devices knows, so that the driver
+   * sets it up anew and repeats what was under way. A device without such a way leaves this out.
+   */
+  restarted?(): void;
   /** Everything that the guest can observe, by name. */
   save(): SavedState[];
   /** Takes over what {@linkcode save} returned. @throws {TypeError} when it does not fit this device. */

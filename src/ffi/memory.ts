@@ -90,6 +90,11 @@ export function bytesAt(address: bigint, length: number): Uint8Array<ArrayBuffer
   return new Uint8Array(Deno.UnsafePointerView.getArrayBuffer(pointer, length));
 }
 
+/** Gives back a range that another thread of this process has mapped; no view of it may be used after that. */
+export function unmapAt(address: bigint, length: number): void {
+  checked("munmap", syscalls().munmap(address, BigInt(length)));
+}
+
 /**
  * Makes an anonymous file of `size` bytes.
  *

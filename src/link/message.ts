@@ -25,11 +25,14 @@
  * | RING_READY | `uint32` size of the shadow, count, `uint32` {space, offset, length, at}[31] | 504 | 1: shadow | – |
  * | PROXY_PING | `uint32` number, 4 bytes of padding | 8 | 0 | PROXY_PONG |
  * | PROXY_PONG | the same | 8 | 0 | – |
+ * | DEVICE_RESTARTED | none | 0 | 0 | RET |
  *
  * Two fields are ignored by QEMU, and carry a negotiation past it: `val` of a PCI_CFGREAD (an {@linkcode Offer}), and the upper
- * half of the value that answers it. Zero in both means that nothing is offered. The last four commands are splitvm's own, and go
+ * half of the value that answers it. Zero in both means that nothing is offered. The last five commands are splitvm's own, and go
  * only to a peer that has answered an offer. PROXY_PING is an idea of the patch series "Initial support for multi-process qemu", whose
  * merged version has none; PROXY_PONG is as long as a RET, so that whoever awaits either reads no byte of what follows.
+ * DEVICE_RESTARTED tells a device that it stands in for one that was lost, with its configuration space as the guest has left it and
+ * nothing else.
  *
  * @module
  */
@@ -51,10 +54,17 @@ export const Command = {
   RING_READY: 17,
   PROXY_PING: 18,
   PROXY_PONG: 19,
+  DEVICE_RESTARTED: 20,
 } as const;
 
 /** What the two ends of a link may agree upon beyond the commands of QEMU: a mark in the upper half, and a bit for each thing below. */
-export const Offer = { NONE: 0, MARK: 0x73760000, RING: 0x00000001, PING: 0x00000002 } as const;
+export const Offer = {
+  NONE: 0,
+  MARK: 0x73760000,
+  RING: 0x00000001,
+  PING: 0x00000002,
+  RESTART: 0x00000004,
+} as const;
 
 /** Whether a word from a peer offers something, or takes it. @param what One of the bits of {@linkcode Offer}. */
 export function offers(word: number, what: number): boolean {
@@ -125,6 +135,7 @@ const RULES: readonly (CommandRule | undefined)[] = [
   rule("RING_READY", [MAX_PAYLOAD], 1),
   rule("PROXY_PING", [8]),
   rule("PROXY_PONG", [8]),
+  rule("DEVICE_RESTARTED", [0]),
 ];
 
 /** The name of a command for messages to people; its number where it has none. */
@@ -312,6 +323,11 @@ export class Message {
   /** Makes a DEVICE_RESET. */
   setDeviceReset(): void {
     this.#begin(Command.DEVICE_RESET, 0);
+  }
+
+  /** Makes a DEVICE_RESTARTED. */
+  setDeviceRestarted(): void {
+    this.#begin(Command.DEVICE_RESTARTED, 0);
   }
 
   /** Makes a RING_SETUP. */

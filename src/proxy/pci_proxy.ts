@@ -5,7 +5,7 @@
  * put the BARs. DMA and interrupts do not pass here: the device process has guest RAM mapped, and an eventfd into KVM.
  *
  * A peer that dies, times out or talks nonsense is cut off once, with one line; from then on its device reads as all-ones and drops
- * writes, as an empty slot does.
+ * writes, as an empty slot does, until another process takes its place (`reconnect.ts`).
  *
  * @module
  */
@@ -23,6 +23,7 @@ import { probeBars } from "./probe.ts";
 import { closeInterruptFds, createInterruptFds, type InterruptFds, type IrqfdHost, IrqfdWire } from "./interrupt.ts";
 import { RingAccess } from "./ring_access.ts";
 import { giveUpRing, openLane, type RingHandle, setUpRing } from "./ring_setup.ts";
+import { SharedLink } from "./shared_link.ts";
 import { WireAccess } from "./wire_access.ts";
 
 /**
@@ -38,9 +39,6 @@ const REPLY_TIMEOUT = 10_000;
 const ProxyState = defineState("pci-proxy", 1, {
   /** The header as the guest has written it. */
   header: bytes(PciConfig.SIZE),
-  /** The peer has been cut off, and somebody has seen to what follows from that. */
-  failed: "bool",
-  mourned: "bool",
   /** The GSI that the irqfd is attached to; 0 for none (GSI 0 is the timer's). */
   gsi: "u32",
 });
@@ -55,11 +53,13 @@ export interface ProxyHandle {
   readonly interruptPin: number;
   readonly interrupt: InterruptFds;
   readonly state: SharedArrayBuffer;
+  /** See {@linkcode SharedLink}. */
+  readonly link: SharedArrayBuffer;
   /** When the link was made, in nanoseconds of CLOCK_MONOTONIC. */
   readonly connectedAt: number;
   /** How long the device may take to answer, in milliseconds. */
   readonly timeout: number;
-  /** The ring, where the peer serves one. */
+  /** The ring, where the peer serves one; that of the first link. */
   readonly ring: RingHandle | undefined;
   /** What threads share about pings, where the peer answers them. */
   readonly heartbeat: SharedArrayBuffer | undefined;
@@ -101,6 +101,7 @@ export function connectProxy(
     channel.outgoing.setIrqFd();
     channel.send(channel.outgoing, [interrupt.irq, interrupt.resample], patience());
     const { bars, interruptPin, agreed } = greeting;
+    const ring = (agreed & Offer.RING) === 0 ? undefined : setUpRing(channel, { lanes, bars, timeout: patience() });
     return {
       id,
       fd,
@@ -108,9 +109,10 @@ export function connectProxy(
       interruptPin: interruptPin > 4 ? 0 : interruptPin,
       interrupt,
       state: new SharedArrayBuffer(ProxyState.size),
+      link: SharedLink.allocate(ring),
       connectedAt: monotonicNow(),
       timeout,
-      ring: (agreed & Offer.RING) === 0 ? undefined : setUpRing(channel, { lanes, bars, timeout: patience() }),
+      ring,
       heartbeat: (agreed & Offer.PING) === 0 ? undefined : new SharedArrayBuffer(HEARTBEAT_SIZE),
     };
   } catch (cause) {
@@ -147,8 +149,12 @@ export class PciProxy {
   readonly #host: ProxyHost;
   /** Pings of the device process, where it answers them. */
   readonly heartbeat: Heartbeat | undefined;
-  readonly #channel: Channel;
-  readonly #access: DeviceAccess;
+  readonly #lane: number;
+  readonly #link: SharedLink;
+  /** The link that this thread has open, 0 for none, and how it uses that. */
+  #opened = 0;
+  #channel: Channel | undefined;
+  #access: DeviceAccess | undefined;
   readonly #state: ReturnType<typeof ProxyState.attach>;
   readonly #header: ConfigSpace;
   readonly #wire: IrqfdWire;
@@ -163,12 +169,10 @@ export class PciProxy {
     this.#state = ProxyState.attach(handle.state);
     this.#header = headerOf(handle, this.#state.header);
     this.#wire = new IrqfdWire(host.vm, handle.interrupt);
-    const heartbeat = this.heartbeat = handle.heartbeat && new Heartbeat(handle.heartbeat);
-    const channel = this.#channel = new Channel(handle.fd, heartbeat && ((message) => heartbeat.take(message)));
-    const { bars, connectedAt, timeout, ring } = handle;
-    this.#access = ring === undefined
-      ? new WireAccess({ channel, header: this.#header, bars, connectedAt, timeout })
-      : new RingAccess(openLane(ring, { lane, link: handle.fd, timeout }), channel, timeout);
+    this.heartbeat = handle.heartbeat && new Heartbeat(handle.heartbeat);
+    this.#lane = lane;
+    this.#link = new SharedLink(handle.link, handle.ring);
+    this.#reach();
   }
 
   /** The name that the command line gave it. */
@@ -191,22 +195,33 @@ export class PciProxy {
     return this.#handle.ring !== undefined;
   }
 
-  /** Whether the peer was cut off. */
+  /** Whether the peer was cut off, and none has taken its place. */
   get failed(): boolean {
-    return this.#state.failed;
+    return this.#link.current === 0;
+  }
+
+  /** Whether the peer was cut off, and everything that follows from that has been done. */
+  get isBuried(): boolean {
+    return this.#link.isBuried;
+  }
+
+  /** The ring in use, if there is one. */
+  get ring(): RingHandle | undefined {
+    return this.#link.ring;
   }
 
   /** Where the guest has put a BAR, or `undefined` while it does not answer. */
   barAddress(bar: BarDescription): number | undefined {
     const mapping = this.#header.mappings().find((mapped) => mapped.index === bar.index);
-    return this.#state.failed ? undefined : mapping?.address;
+    return this.failed ? undefined : mapping?.address;
   }
 
   /** A configuration read of the guest. */
   readConfig(offset: number, size: AccessSize): number {
-    if (this.#state.failed) return allOnes(size);
+    const access = this.#reach();
+    if (access === undefined) return allOnes(size);
     try {
-      return this.#access.readConfig(offset, size);
+      return access.readConfig(offset, size);
     } catch (error) {
       this.#cutOff(error);
       return allOnes(size);
@@ -215,7 +230,7 @@ export class PciProxy {
 
   /** A configuration write of the guest. */
   writeConfig(offset: number, size: AccessSize, value: number): void {
-    if (!this.#guarded(() => this.#access.writeConfig(offset, size, value))) return;
+    if (!this.#guarded((access) => access.writeConfig(offset, size, value))) return;
     this.#header.write(offset, size, value);
     const touchesMapping = offset + size > PciConfig.COMMAND && offset < PciConfig.BAR0 + 24;
     if (touchesMapping) this.#host.mappingChanged();
@@ -223,9 +238,10 @@ export class PciProxy {
 
   /** A read of the guest at a BAR that {@linkcode barAddress} has. */
   readBar(bar: BarDescription, offset: number, size: AccessSize): number {
-    if (this.#state.failed) return allOnes(size);
+    const access = this.#reach();
+    if (access === undefined) return allOnes(size);
     try {
-      return this.#access.readBar(bar, offset, size);
+      return access.readBar(bar, offset, size);
     } catch (error) {
       this.#cutOff(error);
       return allOnes(size);
@@ -234,9 +250,10 @@ export class PciProxy {
 
   /** A write of the guest at a BAR. */
   writeBar(bar: BarDescription, offset: number, size: AccessSize, value: number): void {
-    if (this.#state.failed) return;
+    const access = this.#reach();
+    if (access === undefined) return;
     try {
-      this.#access.writeBar(bar, offset, size, value);
+      access.writeBar(bar, offset, size, value);
     } catch (error) {
       this.#cutOff(error);
     }
@@ -244,12 +261,12 @@ export class PciProxy {
 
   /** Tells the device process what RAM the guest has now. @param fd The memfd that all ranges lie in. */
   syncMemory(fd: number, ranges: readonly SystemMemoryRegion[]): void {
-    this.#guarded(() => this.#access.syncMemory(mergeRegions(ranges), fd));
+    this.#guarded((access) => access.syncMemory(mergeRegions(ranges), fd));
   }
 
   /** Wires the interrupt to a GSI, from whichever one it was on. */
   attachInterrupt(gsi: number): void {
-    if (this.#handle.interruptPin === 0 || this.#state.failed) return;
+    if (this.#handle.interruptPin === 0 || this.failed) return;
     this.detachInterrupt();
     this.#wire.attach(gsi);
     this.#state.gsi = gsi;
@@ -264,7 +281,7 @@ export class PciProxy {
 
   /** Resets the device, as the machine's reset does. An interrupt that the guest has not acknowledged is gone, the wire stays. */
   reset(): void {
-    this.#guarded(() => this.#access.reset());
+    this.#guarded((access) => access.reset());
     this.#header.reset();
     if (this.#state.gsi !== 0) this.attachInterrupt(this.#state.gsi);
     this.#host.mappingChanged();
@@ -272,24 +289,67 @@ export class PciProxy {
 
   /** Sends a ping, unless one is on its way. Never waits. */
   ping(): void {
-    this.#guarded(() => this.heartbeat?.send(this.#channel));
+    this.#guarded(() => this.heartbeat?.send(this.#channel!));
   }
 
   /** Takes the answer to a ping, if it has come. Never waits. */
   collectPong(): void {
-    this.#guarded(() => this.heartbeat?.collect(this.#channel));
+    this.#guarded(() => this.heartbeat?.collect(this.#channel!));
   }
 
   /** Has the device be gone from now on, for a reason that was found elsewhere than in an access. No lock is needed. */
   lose(error: LinkError): void {
-    this.#cutOff(error);
+    this.#cutOff(error, this.#link.current);
+  }
+
+  /** What the guest has configured, as the bytes of the header: all that is known of a device that is gone. */
+  get configuration(): Uint8Array {
+    return this.#state.header.slice();
+  }
+
+  /**
+   * Another peer, at the other end of the same descriptor, takes the place of the one that was cut off. Always the same thread does this.
+   *
+   * @param configuration What that peer has been told of the {@linkcode PciProxy.configuration}.
+   * @param ring What has been agreed upon with it, of the same kind as before.
+   * @returns false, with nothing done, when the configuration has changed since: by a reset, for the guest's writes are dropped.
+   */
+  renew(configuration: Uint8Array, ring: RingHandle | undefined): boolean {
+    if (this.#state.header.some((byte, offset) => byte !== configuration[offset])) return false;
+    this.heartbeat?.restart();
+    this.#link.renew(ring);
+    this.#host.mappingChanged();
+    return true;
+  }
+
+  /** How to reach the device; `undefined` while it is gone. */
+  #reach(): DeviceAccess | undefined {
+    const link = this.#link.current;
+    return link === this.#opened ? this.#access : this.#open(link);
+  }
+
+  #open(link: number): DeviceAccess | undefined {
+    const isThere = this.#link.open(this.#lane, link) && link !== 0;
+    this.#opened = isThere ? link : 0;
+    return this.#access = isThere ? this.#openAccess(link) : undefined;
+  }
+
+  #openAccess(link: number): DeviceAccess {
+    const { fd, bars, connectedAt, timeout } = this.#handle;
+    const { heartbeat } = this;
+    const channel = this.#channel = new Channel(fd, heartbeat && ((message) => heartbeat.take(message)));
+    const ring = this.#link.ring;
+    if (ring === undefined) return new WireAccess({ channel, header: this.#header, bars, connectedAt, timeout });
+    const inUse = () => this.#link.current === link;
+    return new RingAccess(openLane(ring, { lane: this.#lane, link: fd, inUse, timeout }), channel, timeout);
   }
 
   /** @returns false when the device is gone, by now or for long. */
-  #guarded(exchange: () => void): boolean {
-    if (this.#state.failed) return false;
+  #guarded(exchange: (access: DeviceAccess) => void): boolean {
+    const access = this.#reach();
+    if (access === undefined) return false;
     try {
-      exchange();
+      exchange(access);
       return true;
     } catch (error) {
       this.#cutOff(error);
@@ -297,29 +357,28 @@ export class PciProxy {
     }
   }
 
-  /** Of several threads that find the peer gone, one says so. Those that wait for it, with the machine's lock or without, end that first. */
-  #cutOff(error: unknown): void {
+  /** Of several threads that find the peer gone, one sees to it. Those that wait for it, with the machine's lock or without, end that first. */
+  #cutOff(error: unknown, link = this.#opened): void {
     if (!(error instanceof LinkError)) throw error;
-    // Whoever cut it off knows why; that the stream has ended is what follows from it.
-    if (this.#state.failed) return;
-    this.#state.failed = true;
-    if (this.#handle.ring !== undefined) giveUpRing(this.#handle.ring);
+    if (!this.#link.lose(link)) return;
+    const { ring } = this.#link;
+    if (ring !== undefined) giveUpRing(ring);
     // The descriptor stays, since other threads know it by number; the peer is told by the end of the stream.
     shutdownSocket(this.#handle.fd);
     this.#host.exclusively(() => {
-      if (this.#state.mourned) return;
-      this.#state.mourned = true;
       this.detachInterrupt();
       this.#host.mappingChanged();
       this.#host.peerLost(error);
+      this.#link.bury();
     });
   }
 }
 
-/** The registers that decide where BARs answer, over shared bytes: BARs, command and interrupt line. */
+/** The registers that decide where BARs answer, over shared bytes, and what else software sets in a header. */
 function headerOf(handle: ProxyHandle, shared: Uint8Array): ConfigSpace {
   const header = new ConfigSpace(shared, { attached: true });
   header.define(PciConfig.COMMAND, 2, 0, 0xffff);
+  header.define(PciConfig.CACHE_LINE_SIZE, 2, 0, 0xffff);
   header.define(PciConfig.INTERRUPT_LINE, 1, 0, 0xff);
   for (const bar of handle.bars) header.addBar(bar);
   return header;

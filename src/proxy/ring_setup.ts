@@ -6,10 +6,10 @@
 import { type BarDescription, PciConfig } from "../device/config_space.ts";
 import { createDoorbell } from "../ffi/doorbell.ts";
 import { closeFd } from "../ffi/file.ts";
-import { bytesAt } from "../ffi/memory.ts";
+import { bytesAt, unmapAt } from "../ffi/memory.ts";
 import { closeAll } from "../ffi/socket.ts";
 import type { Channel } from "../link/channel.ts";
-import { Command } from "../link/message.ts";
+import { Command, type Message } from "../link/message.ts";
 import { markClosed, type RingGeometry, type RingMemory, ringSize, Space } from "../link/ring/layout.ts";
 import { createRingMemory, mapShadow, ringMemory, type SharedMemory } from "../link/ring/memory.ts";
 import { RingProducer } from "../link/ring/producer.ts";
@@ -19,7 +19,7 @@ import { checkShadowLayout, type ShadowLayout, ShadowReader } from "../link/ring
 /** How many requests of a vCPU may be under way; one that posts more waits until half of them are done. */
 const SLOTS = 64;
 
-/** A ring, as plain data for all threads. Its memory lives until the process ends, since any of them may have it in use. */
+/** A ring, as plain data for all threads. */
 export interface RingHandle {
   readonly geometry: RingGeometry;
   readonly address: bigint;
@@ -29,54 +29,89 @@ export interface RingHandle {
   readonly shadow: ShadowLayout & { readonly address: bigint };
 }
 
-/**
- * Hands a ring over to a device process that has offered to serve one.
- *
- * @param lanes How many threads will have one.
- * @param timeout Milliseconds for its answer.
- * @throws {LinkError} when the answer is not what it should be.
- */
-export function setUpRing(
-  channel: Channel,
-  { lanes, bars, timeout }: { lanes: number; bars: readonly BarDescription[]; timeout: number },
-): RingHandle {
-  const geometry = { lanes, slots: SLOTS };
-  const ring = createRingMemory(geometry);
-  let doorbell: number | undefined;
-  try {
-    const [ringer, listener] = createDoorbell();
-    doorbell = ringer;
-    const shadow = exchange(channel, ring, { geometry, listener, timeout }, spaceSizes(bars));
-    return { geometry, address: ring.mapping.address, doorbell, shadow };
-  } catch (error) {
-    if (doorbell !== undefined) closeFd(doorbell);
-    ring.mapping.unmap();
-    throw error;
-  } finally {
-    closeFd(ring.fd);
+/** What a ring is made for. */
+export interface RingUse {
+  /** How many threads will have a lane. */
+  readonly lanes: number;
+  readonly bars: readonly BarDescription[];
+}
+
+/** A ring that a device process is to be handed. */
+export class RingOffer {
+  readonly #geometry: RingGeometry;
+  readonly #spaces: readonly number[];
+  readonly #ring: SharedMemory;
+  readonly #ringer: number;
+  readonly #listener: number;
+
+  constructor({ lanes, bars }: RingUse) {
+    this.#geometry = { lanes, slots: SLOTS };
+    this.#spaces = spaceSizes(bars);
+    this.#ring = createRingMemory(this.#geometry);
+    try {
+      [this.#ringer, this.#listener] = createDoorbell();
+    } catch (error) {
+      this.#ring.mapping.unmap();
+      closeFd(this.#ring.fd);
+      throw error;
+    }
+  }
+
+  /** Makes the request that hands it over; a RING_READY answers it. @returns the descriptors that go with it. */
+  write(message: Message): readonly number[] {
+    message.setRingSetup(this.#geometry);
+    return [this.#ring.fd, this.#listener];
+  }
+
+  /** Takes the answer. @throws {LinkError} when it is not what it should be. */
+  accept(channel: Channel): RingHandle {
+    const layout = channel.incoming.shadowLayout;
+    const [fd] = channel.takeDescriptors();
+    try {
+      checkShadowLayout(layout, this.#spaces);
+      const shadow = { ...layout, address: mapShadow(fd, layout.size).address };
+      return { geometry: this.#geometry, address: this.#ring.mapping.address, doorbell: this.#ringer, shadow };
+    } finally {
+      closeAll([fd]);
+    }
+  }
+
+  /** Closes what only the device process needs. */
+  close(): void {
+    closeAll([this.#ring.fd, this.#listener]);
+  }
+
+  /** Takes it back; nobody has been given it. */
+  revoke(): void {
+    this.#ring.mapping.unmap();
+    closeFd(this.#ringer);
   }
 }
 
-function exchange(
-  channel: Channel,
-  ring: SharedMemory,
-  { geometry, listener, timeout }: { geometry: RingGeometry; listener: number; timeout: number },
-  spaces: readonly number[],
-): RingHandle["shadow"] {
+/**
+ * Hands a ring over to a device process that has offered to serve one.
+ *
+ * @param timeout Milliseconds for its answer.
+ * @throws {LinkError} when the answer is not what it should be.
+ */
+export function setUpRing(channel: Channel, { timeout, ...use }: RingUse & { readonly timeout: number }): RingHandle {
+  const offer = new RingOffer(use);
   try {
-    channel.outgoing.setRingSetup(geometry);
-    channel.call(channel.outgoing, timeout, [ring.fd, listener], Command.RING_READY);
+    channel.call(channel.outgoing, timeout, offer.write(channel.outgoing), Command.RING_READY);
+    return offer.accept(channel);
+  } catch (error) {
+    offer.revoke();
+    throw error;
   } finally {
-    closeFd(listener);
+    offer.close();
   }
-  const layout = channel.incoming.shadowLayout;
-  const [fd] = channel.takeDescriptors();
-  try {
-    checkShadowLayout(layout, spaces);
-    return { ...layout, address: mapShadow(fd, layout.size).address };
-  } finally {
-    closeAll([fd]);
-  }
+}
+
+/** Gives back what this process holds of a ring that no thread uses. */
+export function releaseRing({ geometry, address, doorbell, shadow }: RingHandle): void {
+  unmapAt(address, ringSize(geometry));
+  unmapAt(shadow.address, shadow.size);
+  closeFd(doorbell);
 }
 
 /** By {@linkcode Space}. */
@@ -100,19 +135,20 @@ export function attachRing({ geometry, address }: RingHandle): RingMemory {
 /**
  * One thread's lane. No other thread has it.
  *
- * @param options `link`: the socket, by whose end the device process is known to be gone. `timeout`: how long the device may take for one
- * access, in milliseconds.
+ * @param options `link`: the socket, by whose end the device process is known to be gone. `inUse`: whether it is still the ring's; it is if left out.
+ * `timeout`: how long the device may take for one access, in milliseconds.
  */
 export function openLane(
   handle: RingHandle,
-  { lane, link, timeout }: { lane: number; link: number; timeout: number },
+  { lane, link, inUse = () => true, timeout }: { lane: number; link: number; inUse?: () => boolean; timeout: number },
 ): RingProducer {
   const { geometry, doorbell, shadow } = handle;
+  const host = producerHost(doorbell, link);
   return new RingProducer({
     memory: attachRing(handle),
     geometry,
     lane,
-    host: producerHost(doorbell, link),
+    host: { ...host, isPeerThere: () => inUse() && host.isPeerThere() },
     deadline: timeout * 1e6,
     shadow: new ShadowReader(bytesAt(shadow.address, shadow.size), shadow.ranges),
   });

@@ -165,6 +165,16 @@ export class PciHost implements DeviceHost, RingTarget {
     this.#decode();
   }
 
+  /**
+   * The device stands in for one that was lost. To a guest that has not enabled it, it is as good as the lost one: it may have no driver, and
+   * an interrupt would find nobody.
+   */
+  restarted(): void {
+    const device = this.#attached;
+    const inUse = (device.config.command & PciCommand.MASTER) !== 0 && this.#mappings.length > 0;
+    if (inUse) device.restarted?.();
+  }
+
   /** Takes the shadow away. The device, which is closed, is not called afterwards. Calling it again does nothing. */
   close(): void {
     this.#device = undefined;

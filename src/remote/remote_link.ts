@@ -107,6 +107,8 @@ export class RemoteLink {
         return this.#setUpRing(message);
       case Command.PROXY_PING:
         return this.#answerPing(message);
+      case Command.DEVICE_RESTARTED:
+        return this.#restarted();
       default:
         throw new LinkError(
           `${commandName(message.command)}: a device process asks for nothing that this could answer`,
@@ -126,7 +128,8 @@ export class RemoteLink {
   #taken(offer: number): number {
     const ring = this.#options.accelerated && offers(offer, Offer.RING) ? Offer.RING : 0;
     const ping = offers(offer, Offer.PING) ? Offer.PING : 0;
-    return ring | ping;
+    const restart = offers(offer, Offer.RESTART) ? Offer.RESTART : 0;
+    return ring | ping | restart;
   }
 
   #writeConfig(message: Message): void {
@@ -172,6 +175,12 @@ export class RemoteLink {
     if ((this.#agreed & Offer.PING) === 0) throw new LinkError("PROXY_PING: no heartbeat was agreed upon");
     this.#options.channel.outgoing.setPong(pingNumber);
     this.#post();
+  }
+
+  #restarted(): void {
+    if ((this.#agreed & Offer.RESTART) === 0) throw new LinkError("DEVICE_RESTARTED: that was not agreed upon");
+    this.#options.host.restarted();
+    this.#reply(0, 0);
   }
 
   #acknowledge(done: boolean): void {

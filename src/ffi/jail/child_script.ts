@@ -21,6 +21,7 @@ import { COPY, ScriptEntry } from "./child_script_code.ts";
 const CLONE_VM = 0x100;
 const CLONE_PIDFD = 0x1000;
 const CLONE_VFORK = 0x4000;
+const CLONE_PARENT = 0x8000;
 const SIGCHLD = 17;
 
 /** Signal numbers go from 1 to this. */
@@ -77,6 +78,12 @@ export function call(
 export interface ScriptOptions {
   /** {@linkcode Namespace} bits: those that the child gets of its own. @default {0} */
   readonly namespaces?: number;
+  /**
+   * Whether it is this process's sibling, a child of whoever started this process: that one waits for it, and is the parent whose death ends
+   * it. (clone(2) names CLONE_NEWPID and CLONE_NEWUSER as excluding CLONE_PARENT; since Linux 3.13 they do not, commit 1f7f4dde5c94.)
+   * @default {false}
+   */
+  readonly sibling?: boolean;
 }
 
 /** A child that has begun its script. */
@@ -192,7 +199,8 @@ export function startScript(steps: readonly ScriptStep[], options: ScriptOptions
   const end = call("exit_group", [0]);
   const script = new CompiledScript([...forgetHandlers(), ...steps, end]);
   const pidfd = new Int32Array(1);
-  const flags = CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD | (options.namespaces ?? 0);
+  const parent = options.sibling ? CLONE_PARENT : 0;
+  const flags = CLONE_VM | CLONE_VFORK | CLONE_PIDFD | parent | SIGCHLD | (options.namespaces ?? 0);
   const pid = withSignalsBlocked(() => syscalls().run_child_script(flags, pidfd, script.view));
   checked("clone", pid);
   return {

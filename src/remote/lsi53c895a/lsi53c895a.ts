@@ -163,6 +163,15 @@ export class Lsi53c895a implements PciDevice {
   }
 
   /**
+   * As if somebody had reset the SCSI bus, which a driver answers by setting up the chip anew and repeating its commands. It had this
+   * interrupt enabled, or it would not be told of its own commands' failures either.
+   */
+  restarted(): void {
+    this.#file.raise(Reg.SIEN0, Sist0.RST);
+    this.#scripts.scsiInterrupt(Sist0.RST, 0);
+  }
+
+  /**
    * Everything that the guest can observe, in three records: "lsi53c895a" (registers, SCRIPTS RAM, SCRIPTS processor),
    * "lsi53c895a.pci" (config space) and "lsi53c895a.bus" (connection, messages, commands).
    *
