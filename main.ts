@@ -14,6 +14,7 @@ if ("WorkerGlobalScope" in globalThis || import.meta.main) {
     remote: () => import("./src/cli/programs/remote.ts"),
     img: () => import("./src/cli/programs/img.ts"),
     jail: () => import("./src/cli/programs/jail.ts"),
+    spawner: () => import("./src/cli/programs/spawner.ts"),
     help: () => import("./src/cli/programs/help.ts"),
     machine: () => import("./src/vmm/worker.ts"),
     io: () => import("./src/block/io_thread.ts"),

@@ -29,6 +29,8 @@ export interface Programs {
   readonly img: () => Promise<CommandProgram>;
   /** `splitvm jail`. */
   readonly jail: () => Promise<CommandProgram>;
+  /** What starts a virtual machine's device processes anew. */
+  readonly spawner: () => Promise<CommandProgram>;
   /** `-help` and the like. */
   readonly help: () => Promise<CommandProgram>;
   /** A thread of a virtual machine. */
@@ -41,7 +43,10 @@ export interface Programs {
 export type ProgramName = keyof Programs;
 
 /** The name of a program that carries out command lines. */
-export type CommandName = "vmm" | "remote" | "img" | "jail" | "help";
+export type CommandName = "vmm" | "remote" | "img" | "jail" | "spawner" | "help";
+
+/** The first word of a spawner's command line; that of its virtual machine follows. */
+export const SPAWNER = "spawner";
 
 /** The thread by its name, which is `io` or says what it is for the machine. */
 function threadProgram(): "machine" | "io" {
@@ -53,7 +58,7 @@ function threadProgram(): "machine" | "io" {
  * wrongly names the right one.
  */
 export function likelyProgram(argv: readonly string[]): CommandName {
-  if (argv[0] === "img" || argv[0] === "jail") return argv[0];
+  if (argv[0] === "img" || argv[0] === "jail" || argv[0] === SPAWNER) return argv[0];
   const machine = argv.findIndex((word) => /^--?(machine|M)$/.test(word));
   return machine >= 0 && /^(type=)?(x-)?remote\b/.test(argv[machine + 1] ?? "") ? "remote" : "vmm";
 }

@@ -13,6 +13,7 @@ for (
     ["remote", "-M", "type=remote"],
     ["img", "img", "info", "disk.img"],
     ["jail", "jail", "--", "-machine", "remote"],
+    ["spawner", "spawner", "-machine", "remote"],
   ]
 ) {
   Deno.test(`the command line [${argv.join(" ")}] is taken to be for the program ${program}`, () => {

@@ -38,6 +38,16 @@ const USES_OF: Readonly<Record<ImageUse, { readonly uses: readonly number[]; rea
   share: { uses: [Permission.CONSISTENT_READ], forbids: [] },
 };
 
+/** Whether another open file writes to an image. Where the kernel or the file system has no such locks, that cannot be known: no. */
+export function isImageWritten(fd: number): boolean {
+  try {
+    return isByteLocked(fd, USES + Permission.WRITE);
+  } catch (error) {
+    if (error instanceof SyscallError && NO_LOCKS.includes(error.errno)) return false;
+    throw error;
+  }
+}
+
 /**
  * Locks an open image for as long as it is open.
  *

@@ -67,6 +67,9 @@ export function remoteConfig(args: Arguments): RemoteConfig {
     if (watch !== undefined) {
       throw new OptionError(where, `'${watch}' is not supported here: it is the VMM that watches`);
     }
+    if (value.values.restart !== undefined) {
+      throw new OptionError(where, "'restart' is not supported here: a VMM starts again what it has started");
+    }
   }
   for (const { where, config, slot } of resolveControllers(args, registerDeviceIds(args.device))) {
     if (slot !== undefined) throw new OptionError(where, "'addr' is not supported: the VMM chooses the device's slot");

@@ -7,6 +7,7 @@ import { parseProperties } from "../options/properties.ts";
 import { DEFAULT_DEADLINE, DEFAULT_HEARTBEAT, DEVICE_TYPES } from "../options/device_types.ts";
 import { formatByteSize } from "../options/numbers.ts";
 import { OptionError, suggestion } from "../options/option_error.ts";
+import { CACHE_POLICIES, type CacheMode, type ControllerConfig } from "../options/storage.ts";
 import type {
   BootConfig,
   DebugConsoleConfig,
@@ -104,6 +105,27 @@ function isSandboxed({ sandbox }: Arguments): boolean {
   return sandbox[0]?.value.enable ?? true;
 }
 
+/**
+ * What a guest was told is written has to be there for the process that follows the one that has written it. It is with the host's kernel, but
+ * for the metadata of a qcow2 image, which its process keeps until a flush unless there is no write cache.
+ */
+function withoutLosses(where: string, controller: ControllerConfig): ControllerConfig {
+  const disks = controller.disks.map((disk) => {
+    const { id, snapshot, readOnly, format, cache } = disk.drive;
+    if (readOnly) return disk;
+    if (snapshot) {
+      throw new OptionError(
+        where,
+        `restart= does not go with snapshot=on of drive '${id}', which ends with its process`,
+      );
+    }
+    if (format === "raw") return disk;
+    const kept: CacheMode = CACHE_POLICIES[cache].direct ? "directsync" : "writethrough";
+    return { ...disk, drive: { ...disk.drive, cache: kept } };
+  });
+  return { ...controller, disks };
+}
+
 /** Proxies and local devices, in command-line order. */
 function pciDevices(args: Arguments, descriptors: DescriptorRegistry): (ProxyDeviceConfig | LocalDeviceConfig)[] {
   const ids = registerDeviceIds(args.device);
@@ -131,8 +153,11 @@ function pciDevices(args: Arguments, descriptors: DescriptorRegistry): (ProxyDev
       if (securityContext !== undefined && !sandboxed) {
         throw new OptionError(where, "'secontext' is for a device process in a jail, and sandbox=off is without");
       }
-      const { config: controller } = controllers.shift()!;
-      devices.push({ kind: "local", controller, slot, accelerated, heartbeat, deadline, sandboxed, securityContext });
+      const restarts = device.values.restart ?? 0;
+      const { config } = controllers.shift()!;
+      const controller = restarts === 0 ? config : withoutLosses(where, config);
+      const watched = { accelerated, heartbeat, deadline, restarts };
+      devices.push({ kind: "local", controller, slot, ...watched, sandboxed, securityContext });
     }
     if (devices.length > PCI_SLOTS) {
       throw new OptionError(where, `no PCI slot is left; expected at most ${PCI_SLOTS} devices`);

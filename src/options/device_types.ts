@@ -10,6 +10,7 @@ import {
   descriptor,
   identifier,
   integer,
+  limit,
   milliseconds,
   oneOf,
   path,
@@ -88,6 +89,10 @@ export const DEVICE_TYPES = {
       deadline: optional(
         DEADLINE,
         `after which its process counts as hung, ${DEFAULT_DEADLINE} if left out; not in a device process`,
+      ),
+      restart: optional(
+        limit({ max: 65535 }),
+        "whether its process is started again when it is lost, or how often; off if left out; not in a device process",
       ),
       multifunction: refused("each device has a slot of its own"),
     },

@@ -29,6 +29,20 @@ export const bool: PropertyType<boolean> = {
   format: (value) => value ? "on" : "off",
 };
 
+/** How often something may happen: `off` is 0, `on` without an end. */
+export function limit({ max }: { max: number }): PropertyType<number> {
+  const count = integer({ min: 1, max });
+  return {
+    syntax: "on|off|<n>",
+    expected: `on, off, or ${count.expected}`,
+    parse(text) {
+      const enabled = bool.parse(text);
+      return enabled === undefined ? count.parse(text) : enabled ? Infinity : 0;
+    },
+    format: (value) => value === 0 || value === Infinity ? bool.format(value > 0) : count.format(value),
+  };
+}
+
 /** QEMU's identifiers (util/id.c): a letter, then letters, digits and `-._`. */
 export const identifier: PropertyType<string> = {
   syntax: "<id>",

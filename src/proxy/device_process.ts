@@ -8,8 +8,9 @@ import { type ChildProcess, type ExitStatus, Signal, spawn } from "../ffi/proces
 import { closeAll, createSocketPair } from "../ffi/socket.ts";
 import { pollFd, Ready } from "../ffi/event.ts";
 import { deviceProcessArguments, type DeviceProcessFds } from "../options/device_arguments.ts";
-import { freshIdentity, type JailedProcess, spawnJailed } from "./jail.ts";
+import { freshIdentity, type JailedProcess, type SiblingOptions, spawnJailed } from "./jail.ts";
 import { largestFile } from "./largest_file.ts";
+import { spawnSibling } from "./sibling.ts";
 import type { ControllerConfig } from "../options/storage.ts";
 
 /** How to start another splitvm: program and leading arguments, and the environment. */
@@ -36,18 +37,25 @@ const GRACE = 5_000;
 /**
  * Spawns the device process of a controller. It shares standard error with this process, reads nothing and prints nothing, and ends
  * when the other end of its link is closed: so it does not outlive the VMM, whatever ends that.
+ *
+ * @param sibling Whether its parent is to be this process's own. @default {its parent is this process}
  */
-export function spawnDeviceProcess(self: SelfCommand, controller: ControllerConfig): DeviceProcess {
+export function spawnDeviceProcess(
+  self: SelfCommand,
+  controller: ControllerConfig,
+  sibling?: SiblingOptions,
+): DeviceProcess {
   const [ours, theirs] = createSocketPair();
   const [control, theirControl] = createSocketPair();
   try {
-    const process = spawn({
+    const how = {
       command: [...self.command, ...deviceProcessArguments(controller, FDS)],
       env: self.env,
       // Ctrl-C is for the VMM, which ends the machine in good order and this process with it.
       ownGroup: true,
       descriptors: new Map([[0, null], [1, null], [FDS.link, theirs], [FDS.control!, theirControl]]),
-    });
+    };
+    const process = sibling === undefined ? spawn(how) : spawnSibling(how, sibling);
     return { fd: ours, control, process };
   } catch (cause) {
     closeAll([ours, control]);
@@ -65,6 +73,8 @@ export interface JailedSpawn {
   readonly securityContext?: string;
   /** Absolute paths of what splitvm needs to start besides its executable and libraries. @default {nothing} */
   readonly readable?: readonly string[];
+  /** As with {@linkcode spawnDeviceProcess}. */
+  readonly sibling?: SiblingOptions;
 }
 
 /** A device process in a jail. */
@@ -77,7 +87,7 @@ export interface JailedDeviceProcess extends DeviceProcess, Pick<JailedProcess, 
 export function spawnJailedDeviceProcess(
   self: SelfCommand,
   controller: ControllerConfig,
-  { files, readable, securityContext }: JailedSpawn,
+  { files, readable, securityContext, sibling }: JailedSpawn,
 ): JailedDeviceProcess {
   const [ours, theirs] = createSocketPair();
   const [control, theirControl] = createSocketPair();
@@ -98,6 +108,7 @@ export function spawnJailedDeviceProcess(
       // Ctrl-C is for the VMM, which ends the machine in good order and this process with it.
       ownGroup: true,
       identity: freshIdentity(),
+      sibling,
     });
     return { fd: ours, control, ...jailed };
   } catch (cause) {
@@ -114,6 +125,11 @@ export function spawnJailedDeviceProcess(
  * @returns how it ended.
  */
 export function reapDeviceProcess({ process }: DeviceProcess): ExitStatus {
+  return reapChild(process);
+}
+
+/** The same for any process that has been told to end, and may take as long. */
+export function reapChild(process: ChildProcess): ExitStatus {
   if (pollFd(process.pidfd, Ready.IN, GRACE) === 0) process.kill(Signal.KILL);
   const status = process.wait();
   process.close();

@@ -52,6 +52,14 @@ export interface JailOptions {
   readonly filter?: Filter;
   /** What to try, one after the other. @default {everything that there is, from the best on} */
   readonly isolations?: readonly Isolation[];
+  /** @default {a child of this process} */
+  readonly sibling?: SiblingOptions;
+}
+
+/** A process that is to be a child of whoever started this one. */
+export interface SiblingOptions {
+  /** Takes one that has failed before its program began: only its parent can wait for it. */
+  bury(corpse: ChildProcess): void;
 }
 
 /** Ids from here on belong to no account: they are above what distributions and directories give away, and below 2 ** 31. */
@@ -111,7 +119,7 @@ function isRoot(): boolean {
 }
 
 /** Gives the child its descriptors, and closes all others when it executes its program. */
-function placeDescriptors(spares: ReadonlyMap<number, number>): ScriptStep[] {
+export function placeDescriptors(spares: ReadonlyMap<number, number>): ScriptStep[] {
   const borders = [2, ...[...spares.keys()].filter((number) => number > 2).sort((a, b) => a - b), 2 ** 32];
   const gaps = borders.slice(1).map((next, i): [number, number] => [borders[i] + 1, next - 1]);
   return [
@@ -205,18 +213,31 @@ function namespacesOf(isolation: Isolation): number {
   return SHARED_NAMESPACES + user + (isolation === "full" ? Namespace.PID : 0);
 }
 
-/** @throws {SyscallError} naming the call that failed; there is no child then. */
-function attempt(options: JailOptions, way: Attempt): ChildProcess {
-  const script = jailScript(options, way);
-  const { process, failed } = keepingDumpable(() => startScript(script, { namespaces: namespacesOf(way.isolation) }));
+/** Starts a script that ends with a program. @throws {SyscallError} naming the call that failed; there is no child then. */
+export function startProgram(
+  script: readonly ScriptStep[],
+  { namespaces, sibling }: { namespaces?: number; sibling?: SiblingOptions },
+): ChildProcess {
+  const { process, failed } = startScript(script, { namespaces, sibling: sibling !== undefined });
   if (failed === undefined) return process;
-  process.wait();
-  process.close();
+  if (sibling !== undefined) {
+    sibling.bury(process);
+  } else {
+    process.wait();
+    process.close();
+  }
   throw failed;
 }
 
+/** @throws {SyscallError} naming the call that failed; there is no child then. */
+function attempt(options: JailOptions, way: Attempt): ChildProcess {
+  const script = jailScript(options, way);
+  const namespaces = namespacesOf(way.isolation);
+  return keepingDumpable(() => startProgram(script, { namespaces, sibling: options.sibling }));
+}
+
 /** Duplicates of what the child gets, out of the way of the numbers that it gets them under. */
-function spareDescriptors(descriptors: JailOptions["descriptors"]): Map<number, number> {
+export function spareDescriptors(descriptors: JailOptions["descriptors"]): Map<number, number> {
   const spares = new Map<number, number>();
   const above = Math.max(SPARE_FDS, ...[...descriptors.keys()].map((number) => number + 1));
   try {

@@ -81,6 +81,8 @@ export interface LocalDeviceConfig {
   readonly sandboxed: boolean;
   /** The context or profile that its process is to run under in the jail; `undefined`: as the host's policy has it. */
   readonly securityContext: string | undefined;
+  /** How often its process is started again at most when it is lost: 0 for never, Infinity for always. */
+  readonly restarts: number;
 }
 
 /** `-device isa-debugcon`: bytes written to the port go to the character device. */

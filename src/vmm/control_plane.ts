@@ -16,6 +16,8 @@ import { PROGRAM } from "../version.ts";
 import { describeDrives } from "./block_query.ts";
 import { DeviceControl } from "./device_control.ts";
 import { describeDeviceProcesses, describeFailure } from "./device_process_query.ts";
+import type { RestartReport } from "./device_restart.ts";
+import type { DeviceRestarts } from "./device_restarts.ts";
 import type { Machine } from "./machine.ts";
 import type { DeviceControlHandle, MachineHandle } from "./machine_handle.ts";
 import { isGuestCause } from "./run_state.ts";
@@ -28,6 +30,7 @@ export interface ControlPlaneOptions {
   readonly machine: Machine;
   readonly handle: MachineHandle;
   readonly watcher: Watcher;
+  readonly restarts: DeviceRestarts;
   /** The character devices, for `query-chardev`. */
   readonly chardevs: () => JsonObject[];
   /** Writes one line to the log. */
@@ -37,7 +40,8 @@ export interface ControlPlaneOptions {
 /** A device process, and what it was started for. */
 interface ControlledDevice {
   readonly handle: DeviceControlHandle;
-  readonly control: DeviceControl;
+  /** That of the process which is there now. */
+  control: DeviceControl;
 }
 
 /** See the module. */
@@ -45,7 +49,9 @@ export class ControlPlane {
   readonly #machine: Machine;
   readonly #log: (line: string) => void;
   readonly #server: QmpServer;
+  readonly #watcher: Watcher;
   readonly #devices: readonly ControlledDevice[];
+  readonly #restarts: DeviceRestarts;
   /** Of how many failures of each device clients have been told. */
   readonly #failuresTold: number[];
   /** Whether the machine runs, as far as clients have been told. */
@@ -59,9 +65,10 @@ export class ControlPlane {
   /** Called once the leading thread has done what was asked for. */
   readonly #settled: (() => void)[] = [];
 
-  constructor({ machine, handle, watcher, chardevs, log }: ControlPlaneOptions) {
+  constructor({ machine, handle, watcher, restarts, chardevs, log }: ControlPlaneOptions) {
     this.#machine = machine;
     this.#log = log;
+    this.#restarts = restarts;
     this.#failuresTold = machine.processes.map(() => 0);
     this.#untold = handle.config.startPaused ? 1 : 0;
     this.#server = new QmpServer({
@@ -72,7 +79,8 @@ export class ControlPlane {
       program: PROGRAM,
       log,
     });
-    this.#devices = handle.deviceControls.map((handle) => ({ handle, control: this.#connect(handle, watcher) }));
+    this.#watcher = watcher;
+    this.#devices = handle.deviceControls.map((handle) => ({ handle, control: this.#connect(handle, handle.fd) }));
     watcher.watch(handle.eventFd, Ready.IN, () => this.#look());
   }
 
@@ -81,13 +89,23 @@ export class ControlPlane {
     return this.#server.commands;
   }
 
-  #connect({ id, fd, disks }: DeviceControlHandle, watcher: Watcher): DeviceControl {
+  /** A device, by number, has a new process in the place of one that was lost. */
+  deviceRestarted(device: number, { restarts, downtime, control }: RestartReport): void {
+    const controlled = this.#devices.find(({ handle }) => handle.device === device)!;
+    controlled.control.close();
+    controlled.control = this.#connect(controlled.handle, control);
+    const { id } = controlled.handle;
+    this.#log(`device ${id} is back after ${Math.round(downtime)} ms`);
+    this.#server.emit("DEVICE_PROCESS_RESTARTED", { device: id, restarts, downtime: Math.round(downtime) });
+  }
+
+  #connect({ id, disks }: DeviceControlHandle, fd: number): DeviceControl {
     const drives = disks.map(({ drive }) => drive.id);
     return new DeviceControl({
       id,
       fd,
       drives,
-      watcher,
+      watcher: this.#watcher,
       log: this.#log,
       onBlockError: (error) => this.#blockError(error),
     });
@@ -109,7 +127,7 @@ export class ControlPlane {
       }),
       "query-cpus-fast": query(() => vcpuFds.map((_, index) => describeCpu(index, threads()[index]))),
       "query-block": this.#queryBlock(),
-      "query-device-processes": query(() => describeDeviceProcesses(this.#machine, handle)),
+      "query-device-processes": query(() => describeDeviceProcesses(this.#machine, handle, this.#restarts)),
       "stop": {
         run: (_args, reply) => {
           control.requestStop("paused");
@@ -209,7 +227,8 @@ export class ControlPlane {
     for (const [i, process] of this.#machine.processes.entries()) {
       if (this.#failuresTold[i] === process.failures) continue;
       this.#failuresTold[i] = process.failures;
-      this.#server.emit("DEVICE_PROCESS_FAILED", describeFailure(this.#machine.proxies[i].id, process));
+      const isRestarted = this.#restarts.get(i)?.lost() ?? false;
+      this.#server.emit("DEVICE_PROCESS_FAILED", describeFailure(this.#machine.proxies[i].id, process, isRestarted));
     }
   }
 

@@ -13,6 +13,7 @@ import { Consoles } from "./console/consoles.ts";
 import type { ConsoleTerminal } from "./console/terminal.ts";
 import { ControlPlane } from "./control_plane.ts";
 import { DescriptorWatcher } from "./descriptor_watcher.ts";
+import { makeRestarts } from "./device_restarts.ts";
 import type { Machine } from "./machine.ts";
 import type { MachineHandle } from "./machine_handle.ts";
 import { ProxyWatch } from "./proxy_watch.ts";
@@ -34,8 +35,14 @@ export async function runControlThread(machine: Machine, handle: MachineHandle, 
   const watcher = new DescriptorWatcher();
   machine.deadlines.watch(watcher);
   machine.inputDrained.watch(watcher);
-  watchProxies(machine, handle, watcher);
-  const plane: ControlPlane = new ControlPlane({ machine, handle, watcher, log, chardevs: () => consoles.describe() });
+  const watch = (device: number) => watchProxy(machine, handle, watcher, device);
+  const restarts = makeRestarts(machine, handle, watcher, (device, report) => {
+    plane.deviceRestarted(device, report);
+    watch(device);
+  });
+  const chardevs = () => consoles.describe();
+  const plane: ControlPlane = new ControlPlane({ machine, handle, watcher, restarts, log, chardevs });
+  for (const device of machine.proxies.keys()) watch(device);
   machine.terminal?.begin();
   const consoles = new Consoles({ machine, handles: handle.characters, watcher, log, commands: plane.commands });
   markPhase("consoles and monitors");
@@ -44,12 +51,16 @@ export async function runControlThread(machine: Machine, handle: MachineHandle, 
   await Promise.all([watcher.run(), runTimers(machine), consoles.serve()]);
 }
 
-function watchProxies({ proxies, lock, control, config }: Machine, handle: MachineHandle, watcher: Watcher): void {
-  const hasEnded = () => control.state === "shutdown";
-  for (const [i, proxy] of proxies.entries()) {
-    const { heartbeat: interval } = config.devices[i];
-    new ProxyWatch({ proxy, handle: handle.proxies[i].handle, interval, lock, watcher, hasEnded }).begin();
-  }
+/** Watches the link that a device has. */
+function watchProxy(machine: Machine, { proxies }: MachineHandle, watcher: Watcher, device: number): void {
+  const { lock, control, config: { devices } } = machine;
+  new ProxyWatch({
+    proxy: machine.proxies[device],
+    handle: proxies[device].handle,
+    interval: devices[device].heartbeat,
+    hasEnded: () => control.state === "shutdown",
+    ...{ lock, watcher },
+  }).begin();
 }
 
 /** What a signal's or a timer's callback throws ends the machine, too. Otherwise it would end this thread alone. */

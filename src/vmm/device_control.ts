@@ -73,6 +73,11 @@ export class DeviceControl {
     this.#send("qmp_capabilities", () => {});
   }
 
+  /** Ends it: the process is gone, or was given up. */
+  close(): void {
+    this.#connection.close();
+  }
+
   /** Has held requests carried out again. What fails again is told of like any other error; a process that does not answer holds up nobody. */
   resume(done: () => void): void {
     this.#ask("cont", () => done());

@@ -31,12 +31,22 @@ import { cpuIdentity, guestCpuid, withBrand } from "./cpuid.ts";
 import { buildFirmwareItems } from "./firmware_items.ts";
 import { hostBrand } from "./host_cpu.ts";
 import { Gsi, KvmLayout, PciSlot, Port, RamLayout, splitRam } from "./layout.ts";
-import type { DeviceControlHandle, DeviceProcessHandle, MachineHandle, PlacedProxy } from "./machine_handle.ts";
+import { DEVICE_CUSTODY_SIZE, DeviceCustody } from "./device_custody.ts";
+import type {
+  DeviceControlHandle,
+  DeviceProcessHandle,
+  MachineHandle,
+  PlacedProxy,
+  RestartsHandle,
+} from "./machine_handle.ts";
 import { createRam } from "./ram.ts";
+import { endSpawner, type SpawnerProcess, startSpawner } from "./spawner_client.ts";
 import { buildSmbios, type SmbiosImage } from "./smbios/smbios.ts";
 
 /** How device processes are started, and what this process does for those that can open nothing. */
 export interface DeviceStart {
+  /** This process's own command line. */
+  readonly arguments: readonly string[];
   readonly self: SelfCommand;
   /** Absolute paths of what they need to start besides the executable and its libraries. */
   readonly readable: readonly string[];
@@ -132,6 +142,7 @@ export function launch(
       firmwareItems: buildFirmwareItems(config, { ram: split, acpi, smbios }),
       proxies: processes.connect(),
       deviceControls: processes.controls(),
+      restarts: processes.restarts(),
       monitors: outside.monitors,
       eventFd: createEventFd(),
       signalFds: { deadlines: createEventFd(), inputDrained: createEventFd() },
@@ -211,6 +222,8 @@ class DeviceProcesses {
   readonly #config: VmmConfig;
   readonly #log: DeviceStart["log"];
   readonly #links: DeviceLink[] = [];
+  readonly #custody = new SharedArrayBuffer(DEVICE_CUSTODY_SIZE);
+  #spawner: SpawnerProcess | undefined;
 
   constructor(config: VmmConfig, start: DeviceStart) {
     this.#config = config;
@@ -225,6 +238,9 @@ class DeviceProcesses {
           this.#links.push({ device, id: device.controller.id, fd: process.fd, process });
         }
       }
+      // After them, since the machine's start waits for them and not for this.
+      const restarts = config.devices.some((device) => device.kind === "local" && device.restarts > 0);
+      if (restarts) this.#spawner = startSpawner(start.self, start.arguments);
     } catch (error) {
       this.end();
       throw error;
@@ -247,8 +263,14 @@ class DeviceProcesses {
     return this.#links.flatMap(({ id, process }, i) => {
       const device = this.#config.devices[i];
       if (process === undefined || device.kind !== "local") return [];
-      return [{ id, fd: process.control, disks: device.controller.disks }];
+      const { controller: { disks }, restarts } = device;
+      return [{ id, fd: process.control, disks, device: i, restarts }];
     });
+  }
+
+  /** What it takes to start them again. */
+  restarts(): RestartsHandle {
+    return { spawner: this.#spawner?.fd, custody: this.#custody };
   }
 
   /** A process of ours that could not start has said why, on the standard error that it shares with this one. */
@@ -272,12 +294,15 @@ class DeviceProcesses {
     }
   }
 
-  /** Closes every link, upon which the processes flush and end, and waits for those that were spawned. */
+  /**
+   * Closes every link, upon which the processes flush and end, and waits for those that were spawned. Control sockets are the control
+   * thread's.
+   */
   end(): void {
-    for (const { fd, process } of this.#links) {
-      closeFd(fd);
-      if (process !== undefined) closeFd(process.control);
-    }
+    new DeviceCustody(this.#custody).end();
+    for (const { fd } of this.#links) closeFd(fd);
+    if (this.#spawner !== undefined) endSpawner(this.#spawner);
+    this.#spawner = undefined;
     for (const { process } of this.#links) if (process !== undefined) reapDeviceProcess(process);
     this.#links.length = 0;
   }

@@ -13,6 +13,8 @@ import { allOnes } from "../device/config_space.ts";
 import { log } from "../log.ts";
 import type { LinkError } from "../link/link_error.ts";
 import { PciProxy } from "../proxy/pci_proxy.ts";
+import type { GuestState } from "../proxy/reconnect.ts";
+import type { RingHandle } from "../proxy/ring_setup.ts";
 import { Bus, MappingGeneration } from "./bus.ts";
 import { DeviceProcessState, DeviceProcessStatus } from "./device_process_status.ts";
 import { MACHINE_CLOCK_SIZE, MachineClock } from "./machine_clock.ts";
@@ -152,7 +154,7 @@ export class Machine {
       new DeviceProcessStatus(records.record(DeviceProcessState, `${i}`), process)
     );
     this.proxies = handle.proxies.map(({ handle, slot }, i) =>
-      this.#addProxy(new PciProxy(handle, this.#proxyHost(handle.id, this.processes[i]), lane), slot)
+      this.#addProxy(new PciProxy(handle, this.#proxyHost(handle.id, i), lane), slot)
     );
   }
 
@@ -213,6 +215,32 @@ export class Machine {
     if (this.#holdsSync) return;
     const ranges = this.memoryMap.ramRanges();
     for (const proxy of this.proxies) proxy.syncMemory(this.ram.handle.fd, ranges);
+  }
+
+  /** What the process of a device, by number, is to know of the guest. */
+  guestState(device: number): GuestState {
+    return this.lock.with(() => ({
+      configuration: this.proxies[device].configuration,
+      ranges: this.memoryMap.ramRanges(),
+      memoryFd: this.ram.handle.fd,
+    }));
+  }
+
+  /**
+   * The process at the other end of a device's link takes the place of the one that was lost.
+   *
+   * @param state What it has been told.
+   * @returns false, with nothing done, when that is not so any more.
+   */
+  renewDevice(device: number, { configuration, ranges }: GuestState, ring: RingHandle | undefined): boolean {
+    return this.lock.with(() => {
+      const proxy = this.proxies[device];
+      if (!isSameRam(ranges, this.memoryMap.ramRanges()) || !proxy.renew(configuration, ring)) return false;
+      const { slot } = this.#handle.proxies[device];
+      if (proxy.interruptPin === 0) return true;
+      proxy.attachInterrupt(this.#router.gsi({ slot, pin: proxy.interruptPin - 1 })!);
+      return true;
+    });
   }
 
   /** Puts every device into the state that it has after a reset; also the first thing to happen to a new machine. */
@@ -372,13 +400,15 @@ export class Machine {
     }
   }
 
-  #proxyHost(id: string, process: DeviceProcessStatus) {
+  #proxyHost(id: string, device: number) {
+    const config = this.config.devices[device];
+    const until = config.kind === "local" && config.restarts > 0 ? "until it is back" : "from now on";
     return {
       vm: this.vm,
       mappingChanged: () => this.#generation.changed(),
       exclusively: (action: () => void) => this.lock.held ? action() : this.lock.with(action),
       peerLost: (error: LinkError) => {
-        log(`device ${id} is gone: ${process.fail(error).detail}; it reads as all-ones from now on`);
+        log(`device ${id} is gone: ${this.processes[device].fail(error).detail}; it reads as all-ones ${until}`);
         this.events.notify();
       },
     };
@@ -421,4 +451,10 @@ export class Machine {
     this.#setRouting(routes);
     for (const { proxy, gsi } of affected) proxy.attachInterrupt(gsi);
   }
+}
+
+function isSameRam(a: GuestState["ranges"], b: GuestState["ranges"]): boolean {
+  return a.length === b.length && a.every(({ gpa, size, offset }, i) => {
+    return gpa === b[i].gpa && size === b[i].size && offset === b[i].offset;
+  });
 }

@@ -15,8 +15,9 @@ import type { SharedBuffers } from "./shared_records.ts";
 
 /** A device process that this one spawned, for threads that do not wait for its end. */
 export interface DeviceProcessHandle {
+  /** That of the first one: it may be started again. */
   readonly pid: number;
-  /** Whoever spawned it closes it, once no thread runs any more. */
+  /** Leads to the one in charge. Whoever spawned the first closes it, once no thread runs any more. */
   readonly pidfd: number;
   /** Whether it is in a jail. */
   readonly sandboxed: boolean;
@@ -38,6 +39,18 @@ export interface DeviceControlHandle {
   /** A socket, a QMP server at its other end; the control thread's. */
   readonly fd: number;
   readonly disks: readonly ScsiDiskConfig[];
+  /** The device's number among {@linkcode MachineHandle.proxies}. */
+  readonly device: number;
+  /** How often it is started again at most when it is lost. */
+  readonly restarts: number;
+}
+
+/** What it takes to start device processes again. */
+export interface RestartsHandle {
+  /** The socket of the spawner, where there is one. */
+  readonly spawner: number | undefined;
+  /** See `DeviceCustody`. */
+  readonly custody: SharedArrayBuffer;
 }
 
 /** A machine, as it is posted to its threads. */
@@ -52,6 +65,7 @@ export interface MachineHandle {
   readonly firmwareItems: FwCfgItems;
   readonly proxies: readonly PlacedProxy[];
   readonly deviceControls: readonly DeviceControlHandle[];
+  readonly restarts: RestartsHandle;
   /** Where QMP's clients come from. */
   readonly monitors: readonly QmpEndpoint[];
   /** An eventfd: the leading thread tells the control thread to look. */

@@ -63,7 +63,7 @@ export class ProxyWatch {
 
   /** Watches from now on, until the device is gone. */
   begin(): void {
-    const { handle: { fd, ring, timeout }, watcher } = this.#options;
+    const { proxy: { ring }, handle: { fd, timeout }, watcher } = this.#options;
     this.#watch = watcher.watch(fd, NEWS, (events) => this.#news(events));
     this.#stalls = ring && new StallWatch(attachRing(ring), ring.geometry, timeout * 1e6);
     if (ring === undefined && this.#pings === undefined) return;

@@ -34,13 +34,16 @@ import { START_PERIOD, Threads } from "./threads.ts";
 import { PowerOnState, setInitialState } from "./vcpu_state.ts";
 import { Vcpu, type VcpuStop } from "./vcpu.ts";
 
+/** What a machine's own process brings along for its device processes. */
+export type MachineStart = Pick<DeviceStart, "arguments" | "openFiles">;
+
 /**
  * Runs a virtual machine to its end.
  *
  * @returns the exit status.
  * @throws {Error} when the machine cannot be made, or the host cannot go on with it.
  */
-export async function runVmm(config: VmmConfig, openFiles: DeviceStart["openFiles"]): Promise<number> {
+export async function runVmm(config: VmmConfig, start: MachineStart): Promise<number> {
   const kernel = config.kernel && readKernelFiles(config.kernel, config.memory.size);
   const characters = await openCharacterDevices(config.characterDevices, log);
   try {
@@ -48,7 +51,7 @@ export async function runVmm(config: VmmConfig, openFiles: DeviceStart["openFile
     try {
       const outside = { characters: characters.handles, monitors: monitors.endpoints };
       const paths = [...characters.paths, ...monitors.paths];
-      return await runBetween(config, kernel, { ...outside, paths }, openFiles);
+      return await runBetween(config, kernel, { ...outside, paths }, start);
     } finally {
       monitors.close();
     }
@@ -61,12 +64,12 @@ async function runBetween(
   config: VmmConfig,
   kernel: KernelFiles | undefined,
   outside: Outside & { readonly paths: readonly BoundPath[] },
-  openFiles: DeviceStart["openFiles"],
+  start: MachineStart,
 ): Promise<number> {
   const { readable, env } = selfFiles();
   const self = { command: selfCommand(), env: { ...SELF_ENVIRONMENT, ...env, ...TRACE_ENVIRONMENT } };
   const threads = new Threads();
-  const launched = launch(config, { self, readable, openFiles, log }, outside, () => threads.start(config.cpus));
+  const launched = launch(config, { ...start, self, readable, log }, outside, () => threads.start(config.cpus));
   const guard = config.sandboxed ? guardSockets(outside.paths) : undefined;
   try {
     return await new Leader(launched, kernel, threads).run();

@@ -11,6 +11,7 @@ export const PROGRAM_MODULES: Readonly<Record<ProgramName, string>> = {
   remote: "src/cli/programs/remote.ts",
   img: "src/cli/programs/img.ts",
   jail: "src/cli/programs/jail.ts",
+  spawner: "src/cli/programs/spawner.ts",
   help: "src/cli/programs/help.ts",
   machine: "src/vmm/worker.ts",
   io: "src/block/io_thread.ts",

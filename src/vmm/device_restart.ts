@@ -1,0 +1,215 @@
+/**
+ * Puts a new device process in the place of one that was lost, while the guest runs.
+ *
+ * It lives on the control thread, and waits by its event loop alone: vCPUs find the device gone until the new process knows all that the guest
+ * has configured, and then there.
+ *
+ * @module
+ */
+import { errorChain } from "../error_chain.ts";
+import { Ready } from "../ffi/event.ts";
+import { closeFd, redirectFd } from "../ffi/file.ts";
+import { childProcess, Signal } from "../ffi/process.ts";
+import type { PciProxy, ProxyHandle } from "../proxy/pci_proxy.ts";
+import { type GuestState, Reconnection } from "../proxy/reconnect.ts";
+import type { RingHandle } from "../proxy/ring_setup.ts";
+import type { Watcher } from "../qmp/connection.ts";
+import type { DeviceCustody } from "./device_custody.ts";
+import type { DeviceProcessHandle } from "./machine_handle.ts";
+import { RestartPolicy } from "./restart_policy.ts";
+import type { SpawnerClient } from "./spawner_client.ts";
+
+/** How long a new process may take until it serves the guest, and a lost one until it has ended, in milliseconds. */
+const START_TIMEOUT = 60_000;
+const END_TIMEOUT = 30_000;
+
+/** How often it is looked whether other threads are done with a lost link, in milliseconds. */
+const BURIAL_PERIOD = 2;
+
+/** A device process that was started again. */
+export interface RestartReport {
+  /** How many times by now. */
+  readonly restarts: number;
+  /** For how long the device was gone, in milliseconds. */
+  readonly downtime: number;
+  /** The new control socket; the taker's. */
+  readonly control: number;
+}
+
+/** What the machine does for a restart. */
+export interface RestartHost {
+  readonly watcher: Watcher;
+  readonly custody: DeviceCustody;
+  readonly spawner: SpawnerClient | undefined;
+  /** What a device is to know of the guest now. */
+  guestState(device: number): GuestState;
+  /** Has the guest find the device again. @returns false, with nothing done, when its state is another one by now. */
+  renew(device: number, state: GuestState, ring: RingHandle | undefined): boolean;
+  /** Writes one line to the log. */
+  log(line: string): void;
+}
+
+/** What is restarted. */
+export interface RestartOptions {
+  /** Its number among the machine's devices. */
+  readonly device: number;
+  readonly handle: ProxyHandle;
+  readonly proxy: PciProxy;
+  readonly process: DeviceProcessHandle;
+  /** How often at most. */
+  readonly restarts: number;
+  readonly host: RestartHost;
+  readonly onRestarted: (report: RestartReport) => void;
+}
+
+/** One device. */
+export class DeviceRestart {
+  readonly #options: RestartOptions;
+  readonly #policy: RestartPolicy;
+  #state: "running" | "restarting" | "failed" = "running";
+  #pid: number;
+  #lostAt = 0;
+
+  constructor(options: RestartOptions) {
+    this.#options = options;
+    this.#pid = options.process.pid;
+    this.#policy = new RestartPolicy(options.restarts, performance.now());
+  }
+
+  /** Whether the device is there, and if not, whether it will be. */
+  get state(): "running" | "restarting" | "failed" {
+    return this.#state;
+  }
+
+  /** How many times it was started again. */
+  get restarts(): number {
+    return this.#policy.restarts;
+  }
+
+  /** The process in charge. */
+  get pid(): number {
+    return this.#pid;
+  }
+
+  /** How many times it may be. */
+  get most(): number {
+    return this.#options.restarts;
+  }
+
+  /** The device is gone. @returns whether its process is started again. */
+  lost(): boolean {
+    this.#lostAt = performance.now();
+    this.#decide();
+    return this.#state === "restarting";
+  }
+
+  #decide(): void {
+    const { host: { log, spawner }, proxy } = this.#options;
+    const decision = this.#policy.decide(performance.now());
+    if (decision.restart && spawner !== undefined && !spawner.hasGone) {
+      this.#state = "restarting";
+      setTimeout(() => void this.#attempt(spawner), decision.pause);
+      return;
+    }
+    this.#state = "failed";
+    const why = decision.restart ? "what starts device processes has ended" : decision.why;
+    if (why !== undefined) log(`device ${proxy.id} is not started again: ${why}`);
+  }
+
+  async #attempt(spawner: SpawnerClient): Promise<void> {
+    const { host, proxy, onRestarted } = this.#options;
+    try {
+      const control = await this.#replace(spawner);
+      const now = performance.now();
+      this.#policy.noteStarted(now);
+      this.#state = "running";
+      onRestarted({ restarts: this.restarts, downtime: now - this.#lostAt, control });
+    } catch (error) {
+      // What goes wrong then is that the machine ends.
+      if (host.custody.hasEnded) return;
+      host.log(`device ${proxy.id}: its process could not be started again: ${errorChain(error)}`);
+      this.#policy.noteFailedStart();
+      this.#decide();
+    }
+  }
+
+  /** @returns the control socket. */
+  async #replace(spawner: SpawnerClient): Promise<number> {
+    const { host, proxy, device } = this.#options;
+    this.#policy.begin(performance.now());
+    while (!proxy.isBuried) await new Promise((resolve) => setTimeout(resolve, BURIAL_PERIOD));
+    await this.#endLost();
+    let control: number | undefined;
+    await spawner.start(device, (process) => {
+      this.#adopt(process);
+      control = process.control;
+    });
+    if (control === undefined) throw new Error("the machine ends");
+    try {
+      await this.#bringUp(spawner);
+      return control;
+    } catch (error) {
+      closeFd(control);
+      if (!host.custody.hasEnded) this.#child().kill(Signal.KILL);
+      throw error;
+    }
+  }
+
+  /** It may be alive, and hang; two processes with the same images would be the end of these. */
+  async #endLost(): Promise<void> {
+    const { process: { pidfd }, host } = this.#options;
+    this.#child().kill(Signal.KILL);
+    const why = `the process before (${this.#pid}) does not end`;
+    await untilReadable(host.watcher, pidfd, performance.now() + END_TIMEOUT, why);
+  }
+
+  /** The new process takes the numbers of the old one, by which all threads know it. */
+  #adopt({ pid, link, pidfd }: { pid: number; link: number; pidfd: number }): void {
+    const { handle, process } = this.#options;
+    this.#child().wait();
+    for (const [fd, number] of [[link, handle.fd], [pidfd, process.pidfd]]) {
+      redirectFd(fd, number);
+      closeFd(fd);
+    }
+    this.#pid = pid;
+  }
+
+  async #bringUp(spawner: SpawnerClient): Promise<void> {
+    const { handle, host, device } = this.#options;
+    const deadline = performance.now() + START_TIMEOUT;
+    const awaitLink = () => untilReadable(host.watcher, handle.fd, deadline, "the new process does not answer");
+    const reconnection = new Reconnection(handle, awaitLink);
+    try {
+      await reconnection.greet();
+      // It has answered, so it is locked down and has all open that it needs.
+      await spawner.emptyRoot(device);
+      let state: GuestState;
+      do {
+        state = host.guestState(device);
+        await reconnection.replay(state);
+      } while (!host.renew(device, state, reconnection.ring));
+    } catch (error) {
+      reconnection.revoke();
+      throw error;
+    }
+  }
+
+  #child() {
+    return childProcess(this.#pid, this.#options.process.pidfd);
+  }
+}
+
+/** Waits until a descriptor is ready for reading. @throws {Error} `why`, when that takes too long. */
+function untilReadable(watcher: Watcher, fd: number, deadline: number, why: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => {
+      watch.cancel();
+      reject(new Error(why));
+    }, Math.max(0, deadline - performance.now()));
+    const watch = watcher.watch(fd, Ready.IN, () => {
+      watch.cancel();
+      clearTimeout(timer);
+      resolve();
+    });
+  });
+}

@@ -1,0 +1,42 @@
+/**
+ * All device processes of a machine that may be started again.
+ *
+ * @module
+ */
+import { log } from "../log.ts";
+import type { Watcher } from "../qmp/connection.ts";
+import { DeviceCustody } from "./device_custody.ts";
+import { DeviceRestart, type RestartHost, type RestartReport } from "./device_restart.ts";
+import type { Machine } from "./machine.ts";
+import type { MachineHandle } from "./machine_handle.ts";
+import { SpawnerClient } from "./spawner_client.ts";
+
+/** By number of a device, for those whose process this machine has started. */
+export type DeviceRestarts = ReadonlyMap<number, DeviceRestart>;
+
+/** @param onRestarted The process of a device, by number, was started again, and the guest finds the device. */
+export function makeRestarts(
+  machine: Machine,
+  { restarts: { spawner, custody: memory }, deviceControls, proxies }: MachineHandle,
+  watcher: Watcher,
+  onRestarted: (device: number, report: RestartReport) => void,
+): DeviceRestarts {
+  const custody = new DeviceCustody(memory);
+  const host: RestartHost = {
+    watcher,
+    custody,
+    spawner: spawner === undefined ? undefined : new SpawnerClient(spawner, watcher, custody),
+    guestState: (device) => machine.guestState(device),
+    renew: (device, state, ring) => machine.renewDevice(device, state, ring),
+    log,
+  };
+  return new Map(deviceControls.map(({ device, restarts }) => {
+    const { handle, process } = proxies[device];
+    const onDone = (report: RestartReport) => onRestarted(device, report);
+    const proxy = machine.proxies[device];
+    return [
+      device,
+      new DeviceRestart({ device, handle, proxy, process: process!, restarts, host, onRestarted: onDone }),
+    ];
+  }));
+}

@@ -1,0 +1,196 @@
+/**
+ * The VMM's end of the spawner: see `spawner.ts`.
+ *
+ * @module
+ */
+import { Ready } from "../ffi/event.ts";
+import { closeFd } from "../ffi/file.ts";
+import { type ChildProcess, childProcess, Signal, spawn } from "../ffi/process.ts";
+import { closeAll, createSocketPair, MessageSocket, shutdownSocket, WOULD_BLOCK } from "../ffi/socket.ts";
+import { reapChild, type SelfCommand } from "../proxy/device_process.ts";
+import type { Watcher } from "../qmp/connection.ts";
+import { SPAWNER } from "../start.ts";
+import type { DeviceCustody } from "./device_custody.ts";
+import {
+  ANSWER_SIZE,
+  decodeAnswer,
+  encodeRequest,
+  PROCESS_FDS,
+  SPAWNER_FD,
+  SpawnerAction,
+  type SpawnerAnswer,
+} from "./spawner_protocol.ts";
+
+/** A spawner, as the thread that started it knows it. */
+export interface SpawnerProcess {
+  readonly fd: number;
+  readonly process: ChildProcess;
+}
+
+/** A device process that was started in the place of another. All descriptors are its taker's. */
+export interface NewProcess {
+  readonly pid: number;
+  readonly link: number;
+  readonly control: number;
+  readonly pidfd: number;
+}
+
+/** Starts a spawner. @param argv The VMM's own command line. */
+export function startSpawner(self: SelfCommand, argv: readonly string[]): SpawnerProcess {
+  const [fd, theirs] = createSocketPair();
+  try {
+    const process = spawn({
+      command: [...self.command, SPAWNER, ...argv],
+      env: self.env,
+      ownGroup: true,
+      descriptors: new Map([[0, null], [1, null], [SPAWNER_FD, theirs]]),
+    });
+    return { fd, process };
+  } catch (cause) {
+    closeFd(fd);
+    throw new Error("Cannot start what starts device processes again (restart=off does without)", { cause });
+  } finally {
+    closeFd(theirs);
+  }
+}
+
+/** Ends a spawner, and every process that it has started and nobody has taken. */
+export function endSpawner({ fd, process }: SpawnerProcess): void {
+  // What it is about to hand over it ends itself then.
+  shutdownSocket(fd);
+  reapChild(process);
+  const answers = new AnswerReader(fd);
+  for (let answer = answers.next(); typeof answer === "object"; answer = answers.next()) {
+    if (answer.process === undefined) continue;
+    const { pid, link, control, pidfd } = answer.process;
+    closeAll([link, control]);
+    const child = childProcess(pid, pidfd);
+    child.kill(Signal.KILL);
+    child.wait();
+    child.close();
+  }
+  closeFd(fd);
+}
+
+/** An answer with what came beside it. */
+interface Answer extends SpawnerAnswer {
+  readonly process: NewProcess | undefined;
+}
+
+/** Takes answers off the socket, and waits for processes that have ended before their program began. */
+class AnswerReader {
+  readonly #socket: MessageSocket;
+  readonly #bytes = new Uint8Array(ANSWER_SIZE);
+  #received = 0;
+  #descriptors: number[] = [];
+
+  constructor(fd: number) {
+    this.#socket = new MessageSocket(fd);
+  }
+
+  /** Does not wait. @throws {SyscallError} when the spawner has gone away with requests unanswered. */
+  next(): Answer | "pending" | "end" {
+    while (this.#received < ANSWER_SIZE) {
+      const step = this.#socket.receive(this.#bytes, this.#received, ANSWER_SIZE - this.#received, false);
+      this.#descriptors.push(...this.#socket.descriptors);
+      if (step === WOULD_BLOCK) return "pending";
+      if (step === 0) return "end";
+      this.#received += step;
+    }
+    this.#received = 0;
+    return this.#answer(decodeAnswer(this.#bytes), this.#descriptors.splice(0));
+  }
+
+  #answer(answer: SpawnerAnswer, descriptors: number[]): Answer {
+    const own = answer.pid === 0 ? [] : descriptors.splice(0, PROCESS_FDS);
+    for (const pidfd of descriptors) {
+      const corpse = childProcess(0, pidfd);
+      corpse.wait();
+      corpse.close();
+    }
+    const [link, control, pidfd] = own;
+    return { ...answer, process: own.length < PROCESS_FDS ? undefined : { pid: answer.pid, link, control, pidfd } };
+  }
+}
+
+interface Waiting {
+  readonly adopt: (process: NewProcess) => void;
+  readonly resolve: () => void;
+  readonly reject: (error: Error) => void;
+}
+
+/** For the thread with the event loop. */
+export class SpawnerClient {
+  readonly #socket: MessageSocket;
+  readonly #answers: AnswerReader;
+  readonly #custody: DeviceCustody;
+  readonly #waiting: Waiting[] = [];
+  #hasGone = false;
+
+  constructor(fd: number, watcher: Watcher, custody: DeviceCustody) {
+    this.#socket = new MessageSocket(fd);
+    this.#answers = new AnswerReader(fd);
+    this.#custody = custody;
+    const watch = watcher.watch(fd, Ready.IN, () => {
+      this.#look();
+      if (this.#hasGone) watch.cancel();
+    });
+  }
+
+  /** Whether it has gone away, and starts nothing any more. */
+  get hasGone(): boolean {
+    return this.#hasGone;
+  }
+
+  /**
+   * Has a new process started for a device.
+   *
+   * @param adopt Takes it at once, under the custody of this thread. It is not called any more when that has ended.
+   * @throws {Error} saying why there is none.
+   */
+  start(device: number, adopt: (process: NewProcess) => void): Promise<void> {
+    return this.#ask(SpawnerAction.START, device, adopt);
+  }
+
+  /** Has the root of a device's new process emptied. */
+  emptyRoot(device: number): Promise<void> {
+    return this.#ask(SpawnerAction.EMPTY_ROOT, device, () => {});
+  }
+
+  #ask(action: number, device: number, adopt: Waiting["adopt"]): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ adopt, resolve, reject });
+      try {
+        this.#socket.send(encodeRequest(action, device), 0, 2, [], false);
+      } catch {
+        this.#end();
+      }
+    });
+  }
+
+  #look(): void {
+    const settled: (() => void)[] = [];
+    this.#custody.change(() => {
+      try {
+        for (let answer = this.#answers.next(); answer !== "pending"; answer = this.#answers.next()) {
+          if (answer === "end") return this.#end();
+          settled.push(this.#settle(answer));
+        }
+      } catch {
+        this.#end();
+      }
+    });
+    for (const settle of settled) settle();
+  }
+
+  #settle({ process, problem }: Answer): () => void {
+    const waiting = this.#waiting.shift();
+    if (process !== undefined) waiting?.adopt(process);
+    return () => problem === "" ? waiting?.resolve() : waiting?.reject(new Error(problem));
+  }
+
+  #end(): void {
+    this.#hasGone = true;
+    for (const { reject } of this.#waiting.splice(0)) reject(new Error("what starts device processes has ended"));
+  }
+}

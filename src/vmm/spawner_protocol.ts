@@ -1,0 +1,70 @@
+/**
+ * What a VMM and its spawner say to each other, over a socketpair: requests of two bytes, answered in order by messages of a fixed size.
+ *
+ * A request is an action and the number of a device among those of the command line, which both have. So nothing that a VMM says decides
+ * what is executed, or which files are opened.
+ *
+ * | answer | |
+ * | --- | --- |
+ * | 0 | `uint32` number of the process, 0 for none |
+ * | 4 | `uint32` length of the text in bytes |
+ * | 8 | why there is none, UTF-8 |
+ *
+ * With the number of a process come its link, its control socket and its pidfd, and with any answer the pidfds of those that have failed
+ * before their program began, for the VMM to wait for.
+ *
+ * @module
+ */
+
+/** The number of the spawner's socket in its own process. */
+export const SPAWNER_FD = 3;
+
+/** What is asked for. */
+export const SpawnerAction = {
+  /** A new process for the device. */
+  START: 0,
+  /** Its newest process has all open that it needs: its root is to be emptied. */
+  EMPTY_ROOT: 1,
+} as const;
+
+/** Sizes in bytes. */
+export const REQUEST_SIZE = 2;
+export const ANSWER_SIZE = 512;
+
+const TEXT_AT = 8;
+const LONGEST_TEXT = ANSWER_SIZE - TEXT_AT;
+
+/** How many descriptors come with a process. */
+export const PROCESS_FDS = 3;
+
+/** An answer without its descriptors. */
+export interface SpawnerAnswer {
+  readonly pid: number;
+  /** Empty when all went well. */
+  readonly problem: string;
+}
+
+/** @param action One of {@linkcode SpawnerAction}. @param device Below 256. */
+export function encodeRequest(action: number, device: number): Uint8Array<ArrayBuffer> {
+  return Uint8Array.of(action, device);
+}
+
+/** An answer as bytes; what is too long of a text is left out. */
+export function encodeAnswer({ pid, problem }: SpawnerAnswer): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(ANSWER_SIZE);
+  const view = new DataView(bytes.buffer);
+  const { written } = new TextEncoder().encodeInto(problem, bytes.subarray(TEXT_AT));
+  view.setUint32(0, pid, true);
+  view.setUint32(4, written, true);
+  return bytes;
+}
+
+/** An answer from its bytes. */
+export function decodeAnswer(bytes: Uint8Array<ArrayBuffer>): SpawnerAnswer {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, ANSWER_SIZE);
+  const length = Math.min(view.getUint32(4, true), LONGEST_TEXT);
+  return {
+    pid: view.getUint32(0, true),
+    problem: new TextDecoder().decode(bytes.slice(TEXT_AT, TEXT_AT + length)),
+  };
+}
