@@ -12,6 +12,7 @@
  * @module
  */
 import { errorChain } from "../error_chain.ts";
+import { Errno, SyscallError } from "../ffi/errno.ts";
 import { pollFd, Ready } from "../ffi/event.ts";
 import { closeFd, isInheritedFd } from "../ffi/file.ts";
 import { denyNewPrivilegesHere } from "../ffi/jail/privileges.ts";
@@ -76,7 +77,17 @@ class Spawner {
     this.#start = start;
   }
 
+  /** @returns the exit status, once the VMM has gone away. */
   serve(): number {
+    try {
+      return this.#serve();
+    } catch (error) {
+      if (error instanceof SyscallError && error.errno === Errno.EPIPE) return 0;
+      throw error;
+    }
+  }
+
+  #serve(): number {
     const request = new Uint8Array(REQUEST_SIZE);
     for (;;) {
       for (let received = 0; received < REQUEST_SIZE;) {

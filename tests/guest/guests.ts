@@ -17,6 +17,8 @@ export function testOnKvm(name: string, body: (stage: Stage) => void): void {
 export interface GuestOptions {
   /** Symbols that its source uses. */
   readonly constants?: Readonly<Record<string, number>>;
+  /** Sources that it includes besides those of every guest, by name. */
+  readonly files?: Readonly<Record<string, string>>;
   /** Further options of the command line. */
   readonly options?: readonly string[];
   /** What the command line is run by: a program and its first arguments. */
@@ -47,9 +49,9 @@ export function guestCommand(
 
 /** Runs a guest from its source in a machine without firmware, with COM1 as its console. */
 export function startGuest(stage: Stage, source: string, guest: GuestOptions = {}): Program {
-  const { constants = {}, options, by = [], debugFile = `${stage.directory}/debug.txt`, given, serial } = guest;
+  const { constants = {}, files, options, by = [], debugFile = `${stage.directory}/debug.txt`, given, serial } = guest;
   const kernel = `${stage.directory}/guest.elf`;
-  Deno.writeFileSync(kernel, buildPvhGuest(source, { constants }));
+  Deno.writeFileSync(kernel, buildPvhGuest(source, { constants, files }));
   return stage.start({ name: "VMM", command: [...by, ...guestCommand(kernel, options, debugFile, serial)], given });
 }
 

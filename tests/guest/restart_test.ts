@@ -1,0 +1,215 @@
+/** A device process that is lost is started again (`restart=`): its guest sees the SCSI bus reset, and goes on. */
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import scripts from "../../guests/demo/scripts.asm" with { type: "text" };
+import { Signal } from "../../src/ffi/process.ts";
+import { childrenOf, commandLineOf, signalProcess, waitForState } from "../support/process_tree.ts";
+import { QmpClient } from "../support/qmp_client.ts";
+import type { Program, Stage } from "../support/stage.ts";
+import idle from "./asm/idle.asm" with { type: "text" };
+import restart from "./asm/restart.asm" with { type: "text" };
+import { localDisk, startGuest, testOnKvm } from "./guests.ts";
+
+const BACK = /^splitvm: device lsi0 is back after \d+ ms$/gm;
+
+/** A machine whose device process is lost again and again. */
+class Machine {
+  readonly vmm: Program;
+  readonly qmp: QmpClient;
+  readonly #stage: Stage;
+
+  constructor(stage: Stage, properties: string, source = restart, options: readonly string[] = []) {
+    const path = `${stage.directory}/qmp.sock`;
+    const disk = localDisk(stage).map((word) => word.replace("id=lsi0", `id=lsi0,${properties}`));
+    const qmp = ["-qmp", `unix:${path},server=on,wait=off`];
+    this.#stage = stage;
+    this.vmm = startGuest(stage, source, { files: { "scripts.asm": scripts }, options: [...disk, ...qmp, ...options] });
+    this.qmp = new QmpClient(path);
+  }
+
+  /** The device process, `undefined` while there is none. */
+  get device(): number | undefined {
+    return childrenOf(this.vmm.pid).find((pid) => commandLineOf(pid).includes("remote0"));
+  }
+
+  /** What starts device processes. */
+  get spawner(): number {
+    return childrenOf(this.vmm.pid).find((pid) => commandLineOf(pid).includes("spawner"))!;
+  }
+
+  /** How often the device has come back. */
+  get restarts(): number {
+    return [...this.vmm.errors.matchAll(BACK)].length;
+  }
+
+  /** Kills the device process. */
+  kill(signal: number = Signal.KILL): void {
+    signalProcess(this.device!, signal);
+  }
+
+  /** Kills the device process, and waits for the next one. */
+  replace(): void {
+    const before = this.restarts;
+    this.kill();
+    this.awaitRestarts(before + 1);
+  }
+
+  awaitRestarts(count: number): void {
+    this.#stage.runUntil(() => this.restarts >= count, `restart ${count}`);
+  }
+
+  /** Lets the guest write and read for a while. */
+  work(): void {
+    for (let i = 0; i < 3; i++) this.vmm.waitFor("round ");
+  }
+
+  /** Ends the guest, which checks its disk. @returns how many bus resets it has seen. */
+  finish(): number {
+    this.vmm.send("x");
+    this.vmm.waitFor("all is there after ");
+    const resets = Number(this.vmm.waitFor(" bus resets\r\n"));
+    assertEquals(this.vmm.wait(), { code: 0 });
+    this.qmp.close();
+    return resets;
+  }
+}
+
+for (const properties of ["restart=8", "restart=8,accel=off", "restart=8,sandbox=off"]) {
+  testOnKvm(
+    `a guest goes on after each of eight deaths of its device process, its disk as it should be (${properties})`,
+    (stage) => {
+      const machine = new Machine(stage, properties);
+      machine.work();
+      for (let i = 0; i < 8; i++) {
+        machine.replace();
+        machine.work();
+      }
+      assertEquals(machine.finish(), 8);
+      assertEquals(machine.vmm.errors.split("\n").length - 1, 16, machine.vmm.errors);
+    },
+  );
+}
+
+testOnKvm("QMP's clients hear that a device process was started again, and what it serves", (stage) => {
+  const machine = new Machine(stage, "restart=1");
+  machine.work();
+  machine.replace();
+  const { device, restarts, downtime } = machine.qmp.waitFor("DEVICE_PROCESS_RESTARTED")!;
+  assertEquals([device, restarts], ["lsi0", 1]);
+  assert(Number.isInteger(downtime) && downtime >= 0);
+  assertEquals(machine.qmp.call("query-block")[0].inserted.image["virtual-size"], 1 << 20);
+  assertEquals(machine.finish(), 1);
+});
+
+testOnKvm("a guest that has not set up its device is not bothered", (stage) => {
+  const machine = new Machine(stage, "restart=on", idle);
+  machine.vmm.waitFor("waiting\r\n");
+  machine.replace();
+  machine.vmm.send("x");
+  machine.vmm.waitFor("ready\r\n");
+  machine.qmp.call("quit");
+  assertEquals(machine.vmm.wait(), { code: 0 });
+  machine.qmp.close();
+});
+
+testOnKvm("a device process that is lost once more than restart= allows is not started again", (stage) => {
+  const machine = new Machine(stage, "restart=2", idle);
+  machine.vmm.waitFor("waiting\r\n");
+  machine.replace();
+  machine.replace();
+  machine.kill();
+  machine.vmm.waitForError(
+    "device lsi0 is not started again: it has been 2 times, which is all that restart= allows\n",
+  );
+  machine.qmp.call("quit");
+  assertEquals(machine.vmm.wait(), { code: 0 });
+  machine.qmp.close();
+});
+
+testOnKvm("a device process that fails at once again and again is given up", (stage) => {
+  const machine = new Machine(stage, "restart=on", idle);
+  machine.vmm.waitFor("waiting\r\n");
+  for (let i = 0; i < 4; i++) machine.replace();
+  machine.kill();
+  machine.vmm.waitForError(
+    "device lsi0 is not started again: it has failed 5 times in a row within 10 s of its start\n",
+  );
+  machine.qmp.call("quit");
+  assertEquals(machine.vmm.wait(), { code: 0 });
+  machine.qmp.close();
+});
+
+testOnKvm("a device process is replaced while the machine stands still, and works when that goes on", (stage) => {
+  const machine = new Machine(stage, "restart=3");
+  machine.work();
+  machine.qmp.call("stop");
+  machine.replace();
+  assertEquals(machine.qmp.status, "paused");
+  machine.replace();
+  machine.qmp.call("cont");
+  machine.work();
+  const resets = machine.finish();
+  assert(resets === 1 || resets === 2, `${resets} bus resets`);
+});
+
+testOnKvm("the machine is reset while its device process is being replaced", (stage) => {
+  const machine = new Machine(stage, "restart=3");
+  for (let i = 0; i < 3; i++) {
+    machine.work();
+    machine.kill();
+    machine.vmm.waitForError(new RegExp(`(is gone[^]*){${i + 1}}`));
+    machine.qmp.call("system_reset");
+    machine.awaitRestarts(i + 1);
+  }
+  machine.work();
+  machine.finish();
+});
+
+testOnKvm("the machine ends while its device process is being replaced, and leaves no process", (stage) => {
+  for (const pause of [0, 20, 100, 200]) {
+    const machine = new Machine(stage, "restart=on", idle);
+    machine.vmm.waitFor("waiting\r\n");
+    machine.kill();
+    const end = performance.now() + pause;
+    stage.runUntil(() => performance.now() >= end, "a moment");
+    machine.qmp.call("quit");
+    assertEquals(machine.vmm.wait(), { code: 0 });
+    machine.qmp.close();
+  }
+});
+
+testOnKvm("a device process that dies before it serves is followed by another", (stage) => {
+  const machine = new Machine(stage, "restart=5");
+  machine.work();
+  const first = machine.device;
+  machine.kill();
+  stage.runUntil(() => machine.device !== undefined && machine.device !== first, "the next process");
+  machine.kill();
+  machine.awaitRestarts(1);
+  machine.work();
+  assertEquals(machine.finish(), 1);
+  assertMatch(machine.vmm.errors, /device lsi0: its process could not be started again: the peer closed the link\n/);
+});
+
+testOnKvm("without what starts device processes, a device stays gone, and the machine goes on", (stage) => {
+  const machine = new Machine(stage, "restart=on", idle);
+  machine.vmm.waitFor("waiting\r\n");
+  const { spawner } = machine;
+  signalProcess(spawner, Signal.KILL);
+  waitForState(() => spawner, "Z");
+  machine.kill();
+  machine.vmm.waitForError("device lsi0 is not started again: what starts device processes has ended\n");
+  machine.vmm.send("x");
+  machine.vmm.waitFor("ready\r\n");
+  machine.qmp.call("quit");
+  assertEquals(machine.vmm.wait(), { code: 0 });
+  machine.qmp.close();
+});
+
+testOnKvm("a device process that hangs is ended, and replaced", (stage) => {
+  const machine = new Machine(stage, "restart=1");
+  machine.work();
+  machine.kill(Signal.STOP);
+  machine.awaitRestarts(1);
+  machine.work();
+  assertEquals(machine.finish(), 1);
+});
