@@ -7,8 +7,8 @@ import { assertEquals } from "@std/assert";
 import { mustRun, run as runProgram } from "./command.ts";
 import type { GuestResult } from "./guest.ts";
 
-const MKE2FS = "/usr/sbin/mke2fs";
-const E2FSCK = "/usr/sbin/e2fsck";
+export const MKE2FS = "/usr/sbin/mke2fs";
+export const E2FSCK = "/usr/sbin/e2fsck";
 const DEBUGFS = "/usr/sbin/debugfs";
 
 /** What the guest needs for {@linkcode DISK_STEPS}. */

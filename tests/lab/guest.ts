@@ -36,6 +36,10 @@ export interface GuestRun {
   readonly format?: "raw" | "qcow2";
   /** More words of the kernel's command line. @default {""} */
   readonly append?: string;
+  /** More properties of the LSI controller. @default {""} */
+  readonly adapter?: string;
+  /** Commands that run in the lab beside the VMM, whose console and standard error are `/lab/console.log` and `/lab/stderr.log` there. */
+  readonly beside?: string;
   /** More words of the VMM's command line. @default {[]} */
   readonly options?: readonly string[];
   /** Plays the person at the console while the guest runs. */
@@ -177,6 +181,7 @@ export const TYPING = "tail ---disable-inotify -f -c +1 -s 0.2 /lab/input";
 /** What the lab does for a guest. The image is in RAM while the guest uses it: writes to files of the host are slow there. */
 function labScript(lab: Lab, run: GuestRun): string {
   const { format = "raw", dialogue, timeout = PATIENCE, halves = "splitvm", firmware = false, options = [] } = run;
+  const { adapter, beside = ":" } = run;
   const hasDisk = firmware || run.disk !== undefined;
   const direct = {
     kernel: lab.parts[run.kernel ?? "generic"][run.image ?? "vmlinux"],
@@ -185,15 +190,18 @@ function labScript(lab: Lab, run: GuestRun): string {
   };
   const command = machineCommand(halves, {
     direct: firmware ? undefined : direct,
-    disk: hasDisk ? { file: DISK, format } : undefined,
+    disk: hasDisk ? { file: DISK, format, adapter } : undefined,
     options,
   });
   return `
 ${hasDisk ? `cp /lab/disk ${DISK}` : ""}
 mkfifo /scratch/input
 ${dialogue === undefined ? ":" : TYPING} > /scratch/input &
+( ${beside} ) > /lab/beside.log 2>&1 &
+beside=$!
 timeout ${timeout} ${command} < /scratch/input > /lab/console.log 2> /lab/stderr.log
 status=$?
+kill $beside 2> /dev/null
 ${hasDisk ? `cp ${DISK} /lab/disk` : ""}
 exit $status
 `;

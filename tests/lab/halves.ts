@@ -20,7 +20,7 @@ export type Halves =
 export interface MachineParts {
   /** The kernel to start without firmware; `undefined` when firmware is to find one on the disk. */
   readonly direct: { readonly kernel: string; readonly initrd: string; readonly append: string } | undefined;
-  readonly disk: { readonly file: string; readonly format: string } | undefined;
+  readonly disk: { readonly file: string; readonly format: string; readonly adapter?: string } | undefined;
   /** More words for the VMM. */
   readonly options: readonly string[];
 }
@@ -42,7 +42,7 @@ export function machineCommand(halves: Halves, parts: MachineParts): string {
   ]);
   switch (halves) {
     case "splitvm":
-      return quoted([...splitvm, ...diskWords(parts)]);
+      return quoted([...splitvm, ...diskWords(parts, parts.disk?.adapter && `,${parts.disk.adapter}`)]);
     case "splitvm, plain wire":
       return quoted([...splitvm, ...diskWords(parts, ",accel=off")]);
     case "splitvm, disk in QEMU":
