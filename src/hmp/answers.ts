@@ -65,6 +65,8 @@ interface DeviceProcess {
   readonly state: string;
   readonly pid?: number;
   readonly sandboxed?: boolean;
+  readonly restart?: "on" | "off" | number;
+  readonly restarts?: number;
   readonly accelerated: boolean;
   readonly deadline: number;
   readonly heartbeat?: {
@@ -79,11 +81,13 @@ interface DeviceProcess {
 
 /** `query-device-processes`, which QEMU does not have. */
 export function deviceProcessLines(result: unknown): string[] {
-  return (result as DeviceProcess[]).flatMap(({ device, state, pid, sandboxed, accelerated, deadline, heartbeat }) => {
+  return (result as DeviceProcess[]).flatMap((answer) => {
+    const { device, state, pid, sandboxed, accelerated, deadline, heartbeat, restart = "off", restarts } = answer;
     const process = pid === undefined ? [] : [`process ${pid}`, sandboxed ? "sandboxed" : "not sandboxed"];
     const wire = accelerated ? "shared memory" : "messages";
+    const times = restart === "off" ? [] : [`restart ${restart} (${restarts} so far)`];
     return [
-      `${device}: ${[state, ...process, wire, `deadline ${deadline} ms`].join(", ")}`,
+      `${device}: ${[state, ...process, wire, `deadline ${deadline} ms`, ...times].join(", ")}`,
       ...heartbeat === undefined ? [] : heartbeatLines(heartbeat),
     ];
   });

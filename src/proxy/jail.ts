@@ -316,11 +316,11 @@ export function spawnJailed(options: JailOptions): JailedProcess {
   }
 }
 
-function clearRoot({ pidfd }: ChildProcess, { command, readable }: JailOptions): MissingWall | undefined {
+function clearRoot(process: ChildProcess, { command, readable }: JailOptions): MissingWall | undefined {
   const { entries } = programFiles(command[0], readable);
   const targets = [...entries.map(({ target }) => target), "/proc"];
   try {
-    runScript(emptyRoot(pidfd, targets, !isRoot()));
+    runScript(emptyRoot(process, targets, !isRoot()));
   } catch (error) {
     if (!(error instanceof SyscallError)) throw error;
     return { wall: "an empty root", why: error.message };

@@ -239,6 +239,41 @@ Deno.test("a heartbeat or deadline that is too short or too long is refused", ()
   }
 });
 
+const RESTARTED = "-device lsi53c895a,id=a,restart=";
+
+Deno.test("device processes are started again as often as is asked for, and never if it is not", () => {
+  const { devices } = vmm(
+    `-device lsi53c895a ${["off", "on", "1", "65535"].map((n) => RESTARTED.replace("=a", `=a${n}`) + n).join(" ")}`,
+  );
+  assertEquals(devices.map((device) => device.kind === "local" && device.restarts), [0, 0, Infinity, 1, 65535]);
+  for (const value of ["0", "65536", "-1", "maybe"]) {
+    refuses(
+      `${RESTARTED}${value}`,
+      `-device lsi53c895a,id=a: restart='${value}' is not accepted; expected on, off, or a whole number from 1 to 65535`,
+    );
+  }
+});
+
+Deno.test("a drive keeps nothing in a process that may be started again: no write cache of an image that is not raw, no snapshot", () => {
+  const cacheOf = (drive: string, restart = "on") => {
+    const [device] = vmm(`-drive id=d,file=f,${drive} ${RESTARTED}${restart} -device scsi-hd,drive=d`).devices;
+    return device.kind === "local" && device.controller.disks[0].drive.cache;
+  };
+  assertEquals(
+    ["format=qcow2", "cache=writeback", "cache=unsafe"].map((drive) => cacheOf(drive)),
+    Array(3).fill("writethrough"),
+  );
+  assertEquals(cacheOf("format=qcow2,cache=none"), "directsync");
+  assertEquals(
+    [cacheOf("format=raw"), cacheOf("readonly=on"), cacheOf("format=qcow2", "off")],
+    Array(3).fill("writeback"),
+  );
+  refuses(
+    `-drive id=d,file=f,format=raw,snapshot=on ${RESTARTED}1 -device scsi-hd,drive=d`,
+    "-device lsi53c895a,id=a: restart= does not go with snapshot=on of drive 'd', which ends with its process",
+  );
+});
+
 Deno.test("controllers without an id have made-up ids, and their buses QEMU's names", () => {
   const { devices } = vmm(
     "-device lsi53c895a,addr=5 -device lsi53c895a,id=lsi53c895a-0 -device lsi53c895a " +

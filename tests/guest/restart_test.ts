@@ -3,7 +3,7 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import scripts from "../../guests/demo/scripts.asm" with { type: "text" };
 import { Signal } from "../../src/ffi/process.ts";
 import { childrenOf, commandLineOf, signalProcess, waitForState } from "../support/process_tree.ts";
-import { QmpClient } from "../support/qmp_client.ts";
+import { QmpClient, type QmpMessage } from "../support/qmp_client.ts";
 import type { Program, Stage } from "../support/stage.ts";
 import idle from "./asm/idle.asm" with { type: "text" };
 import restart from "./asm/restart.asm" with { type: "text" };
@@ -93,9 +93,13 @@ testOnKvm("QMP's clients hear that a device process was started again, and what 
   const machine = new Machine(stage, "restart=1");
   machine.work();
   machine.replace();
+  const { action } = machine.qmp.waitFor("DEVICE_PROCESS_FAILED")!;
+  assertEquals(action, "restart");
   const { device, restarts, downtime } = machine.qmp.waitFor("DEVICE_PROCESS_RESTARTED")!;
   assertEquals([device, restarts], ["lsi0", 1]);
   assert(Number.isInteger(downtime) && downtime >= 0);
+  const [process] = machine.qmp.call("query-device-processes") as QmpMessage[];
+  assertEquals([process.state, process.restart, process.restarts, process.pid], ["running", 1, 1, machine.device]);
   assertEquals(machine.qmp.call("query-block")[0].inserted.image["virtual-size"], 1 << 20);
   assertEquals(machine.finish(), 1);
 });
@@ -206,7 +210,7 @@ testOnKvm("without what starts device processes, a device stays gone, and the ma
 });
 
 testOnKvm("a device process that hangs is ended, and replaced", (stage) => {
-  const machine = new Machine(stage, "restart=1");
+  const machine = new Machine(stage, "restart=1,deadline=1000");
   machine.work();
   machine.kill(Signal.STOP);
   machine.awaitRestarts(1);

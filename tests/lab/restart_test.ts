@@ -60,7 +60,7 @@ while [ $kills -lt ${KILLS} ]; do
 done
 `;
 
-const GONE = "splitvm: device lsi0 is gone: the peer closed the link; it reads as all-ones from now on";
+const GONE = "splitvm: device lsi0 is gone: its process was killed by signal 9; it reads as all-ones until it is back";
 const BACK = /^splitvm: device lsi0 is back after (\d+) ms$/;
 
 /** What Linux says of a bus that was reset. */
@@ -73,6 +73,7 @@ const OF_RESETS = [
 scenario(`an ext4 file system outlives ${KILLS} deaths of its device process under load`, async (test, lab) => {
   const result = await runGuest(lab, {
     name: "restart",
+    timeout: 900,
     ...FILE_SYSTEM,
     adapter: `restart=${KILLS}`,
     beside: KILLER,

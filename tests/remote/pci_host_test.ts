@@ -358,3 +358,14 @@ for (
     }),
   );
 }
+
+for (const command of [0, PciCommand.MEMORY, PciCommand.MASTER, PciCommand.MEMORY | PciCommand.MASTER]) {
+  const isInUse = command === (PciCommand.MEMORY | PciCommand.MASTER);
+  Deno.test(
+    `a device that takes another's place is ${isInUse ? "" : "not "}told so where the command register is ${command}`,
+    withHost(({ host, device }) => {
+      host.restarted();
+      assertEquals(device.restarts, isInUse ? 1 : 0);
+    }, command),
+  );
+}

@@ -445,3 +445,24 @@ Deno.test(
     assertEquals(machine.size, 1);
   }),
 );
+
+Deno.test(
+  "a device process is told that it takes another's place, if it has agreed to that",
+  withProxy(({ machine, proxy, device, log }) => {
+    const offer = Offer.MARK | Offer.RESTART;
+    assertEquals(proxy.call((m) => m.setConfigRead(0, 2, offer)), [TestDeviceId.VENDOR, offer]);
+    proxy.call((m) => m.setConfigWrite(PciConfig.BAR0 + 4 * TestBar.MEMORY, 4, 0xfebf0000));
+    proxy.call((m) => m.setConfigWrite(PciConfig.COMMAND, 2, PciCommand.MEMORY | PciCommand.MASTER));
+    assertEquals(proxy.call((m) => m.setDeviceRestarted()), [0, 0]);
+    assertEquals([device.restarts, machine.failed, log], [1, false, []]);
+  }),
+);
+
+Deno.test(
+  "a proxy that says so without having agreed to it is cut off",
+  withProxy(({ machine, proxy, device, log }) => {
+    proxy.tell((m) => m.setDeviceRestarted());
+    assertEquals([device.restarts, machine.failed], [0, true]);
+    assertEquals(log, ["remote-object robj0: DEVICE_RESTARTED: that was not agreed upon; the link is closed"]);
+  }),
+);

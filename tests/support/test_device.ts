@@ -44,6 +44,7 @@ export class TestDevice implements PciDevice {
   /** BAR accesses since the test last emptied it. */
   readonly seen: SeenAccess[] = [];
   resets = 0;
+  restarts = 0;
   closed = 0;
   readonly #host: DeviceHost;
   /** By BAR. */
@@ -80,6 +81,10 @@ export class TestDevice implements PciDevice {
     if (offset === TestRegister.PIN) this.#host.interrupt.set((value & 1) !== 0);
     if (offset === TestRegister.DMA_START) this.#register(TestRegister.DMA_START, this.#transfer(value) ? 1 : 0);
     if (offset === TestRegister.TICKS) this.#timer.arm(this.#host.clock.now());
+  }
+
+  restarted(): void {
+    this.restarts++;
   }
 
   reset(): void {

@@ -6,6 +6,7 @@ import type { VmmConfig } from "../../src/vmm/config.ts";
 import { cpuIdentity } from "../../src/vmm/cpuid.ts";
 import { buildFirmwareItems } from "../../src/vmm/firmware_items.ts";
 import { PciSlot, Port } from "../../src/vmm/layout.ts";
+import { DEVICE_CUSTODY_SIZE } from "../../src/vmm/device_custody.ts";
 import { Machine } from "../../src/vmm/machine.ts";
 import type { MachineHandle } from "../../src/vmm/machine_handle.ts";
 import { attachRam, createRam } from "../../src/vmm/ram.ts";
@@ -54,6 +55,7 @@ function withHandle(body: (handle: MachineHandle) => void, changes: Partial<VmmC
         ...{
           proxies: [],
           deviceControls: [],
+          restarts: { spawner: undefined, custody: new SharedArrayBuffer(DEVICE_CUSTODY_SIZE) },
           monitors: [],
           eventFd: -1,
           signalFds: { deadlines: -1, inputDrained: -1 },

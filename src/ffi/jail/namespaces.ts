@@ -185,12 +185,22 @@ export function replaceRoot(
  * In the namespaces of another process: takes what is mounted away from the root that {@linkcode replaceRoot} made, whoever uses it. What is
  * open or mapped stays so.
  *
- * @param pidfd Of the process.
+ * Its root is entered by itself: that of its mount namespace is another directory where this process was in a chroot when it made it.
+ *
+ * @param process The process, and a pidfd of it.
  * @param user Whether it has a user namespace of its own, too.
  */
-export function emptyRoot(pidfd: number, targets: readonly string[], user: boolean): ScriptStep[] {
+export function emptyRoot(
+  { pid, pidfd }: { readonly pid: number; readonly pidfd: number },
+  targets: readonly string[],
+  user: boolean,
+): ScriptStep[] {
+  const root = openPathCall(`/proc/${pid}/root`);
   return [
+    root,
     call("setns", [pidfd, Namespace.MOUNT | (user ? Namespace.USER : 0)], { of: "mount namespace" }),
+    call("fchdir", [{ resultOf: root }]),
+    call("chroot", [cString(".")]),
     ...targets.map((target) => call("umount2", [cString(target), MNT_DETACH], { of: target })),
   ];
 }

@@ -169,3 +169,11 @@ Deno.test("in single-step mode every instruction ends with SSI, also one that ha
   assertEquals(bench.read8(Reg.DSTAT), Dstat.DFE | Dstat.SSI);
   assertEquals(bench.read32(Reg.DSP), 0);
 });
+
+Deno.test("a chip that takes another's place says that the SCSI bus was reset, with an interrupt that the driver need not have enabled", () => {
+  const bench = new Bench();
+  bench.device.restarted();
+  assertEquals([bench.pin, bench.read8(Reg.ISTAT0)], [true, Istat0.SIP]);
+  assertEquals(bench.read8(Reg.SIST0), Sist0.RST);
+  assertEquals([bench.pin, bench.read8(Reg.ISTAT0)], [false, 0]);
+});
