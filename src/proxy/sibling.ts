@@ -4,6 +4,7 @@
  * @module
  */
 import { call, unblockSignals } from "../ffi/jail/child_script.ts";
+import { dieWithParent } from "../ffi/jail/privileges.ts";
 import type { ChildProcess, SpawnOptions } from "../ffi/process.ts";
 import { cString } from "../ffi/syscall.ts";
 import { closeAll } from "../ffi/socket.ts";
@@ -13,7 +14,7 @@ import { placeDescriptors, type SiblingOptions, spareDescriptors, startProgram }
 export type SiblingSpawn = Required<Pick<SpawnOptions, "command" | "env" | "descriptors">>;
 
 /**
- * Starts a program, not jailed, as a child of this process's parent.
+ * Starts a program, not jailed, as a child of this process's parent. It is killed when that ends.
  *
  * @throws {SyscallError} when it cannot be started.
  */
@@ -23,6 +24,7 @@ export function spawnSibling({ command, env, descriptors }: SiblingSpawn, siblin
   const variables = Object.entries(env).map(([name, value]) => cString(`${name}=${value}`));
   try {
     const script = [
+      dieWithParent(),
       call("setpgid", [0, 0]),
       ...placeDescriptors(spares),
       unblockSignals(),
