@@ -21,7 +21,7 @@ const MSG_NOSIGNAL = 0x4000;
 const MSG_CMSG_CLOEXEC = 0x40000000;
 const SHUT_RDWR = 2;
 /** asm-generic/ioctls.h; of a UNIX stream socket, all that waits to be read (unix(7), SIOCINQ). */
-const FIONREAD = 0x541b;
+export const FIONREAD = 0x541b;
 
 /** The kernel's own limit on descriptors in a message (net/scm.h, SCM_MAX_FD). */
 const SCM_MAX_FD = 253;

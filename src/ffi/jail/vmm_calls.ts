@@ -8,6 +8,7 @@
  */
 import { KvmRequest } from "../kvm_abi.ts";
 import { Signal } from "../process.ts";
+import { FIONREAD } from "../socket.ts";
 import { TCGETS, TCSETS, TIOCGPGRP } from "../terminal.ts";
 import type { CallName } from "./call_numbers.ts";
 import { DENIED, oneOf, rulesAtStart, rulesInService, type TableEntry } from "./call_table.ts";
@@ -45,8 +46,9 @@ function vmmCalls(pid: number): TableEntry[] {
     {
       calls: ["ioctl"],
       later: "allowed",
-      when: oneOf(1, [...KVM_REQUESTS, TCGETS, TCSETS, TIOCGPGRP]),
-      reason: "KVM, but for making machines and vCPUs; the mode of the terminal, but no input for it (TIOCSTI)",
+      when: oneOf(1, [...KVM_REQUESTS, FIONREAD, TCGETS, TCSETS, TIOCGPGRP]),
+      reason:
+        "KVM, but for making machines and vCPUs; pings of device processes; the mode of the terminal, but no input for it (TIOCSTI)",
     },
     ...RUNTIME_CALLS,
     ...START_CALLS,
