@@ -145,12 +145,18 @@ export class IoProcessTable {
     return { count: ordered.length, current: current === undefined ? 0xffffffff : ordered.indexOf(current) >>> 0 };
   }
 
-  /** Takes over what {@linkcode save} wrote; all processes have ended now. @returns The current one. */
+  /**
+   * Takes over what {@linkcode save} wrote; all processes have ended now. A second one with the same nexus, which no device has saved, is
+   * left out.
+   *
+   * @returns The current one.
+   */
   restore(from: Uint8Array, count: number, currentIndex: number): IoProcess | undefined {
     let current: IoProcess | undefined;
     for (let i = 0; i < Math.min(count, MAX_PROCESSES); i++) {
       const [target, lun, tag, flags, status] = from.subarray(i * PROCESS_SIZE);
       const process = new IoProcess(target, lun, (flags & 1) !== 0 ? tag : UNTAGGED, (flags & 2) !== 0);
+      if (this.find(target, lun, process.tag) !== undefined) continue;
       process.end(status);
       this.add(process);
       if (i === currentIndex) current = process;

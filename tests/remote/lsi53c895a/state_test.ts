@@ -233,6 +233,18 @@ Deno.test("hostile state is taken without harm", () => {
   assertEquals(bench.read8(Reg.DSTAT), Dstat.DFE | Dstat.SIR);
 });
 
+Deno.test("a state in which commands share a nexus can be taken over, and saved, again and again", () => {
+  const bench = new Bench({ target: () => undefined });
+  const hostile = structuredClone(bench.device.save()) as SavedState[];
+  const bus = hostile.find(({ name }) => name === "lsi53c895a.bus")!.fields as Record<string, unknown>;
+  bus.processCount = 1024; // all of them zero: target 0, LUN 0, no tag
+  for (let i = 0; i < 2; i++) bench.device.restore(hostile);
+  bus.current = 1023;
+  bench.device.restore(hostile);
+  const saved = bench.device.save().find(({ name }) => name === "lsi53c895a.bus")!.fields;
+  assertEquals([saved.processCount, bench.device.commandsInFlight], [1, 1]);
+});
+
 Deno.test("a closed device has no timers, and its commands are dropped", () => {
   const bench = new Bench();
   const target = new FakeTarget();
