@@ -213,7 +213,7 @@ const globalDefault: PropertyType<GlobalDefault> = {
   syntax: "<driver>.<property>=<value>",
   expected: "<driver>.<property>=<value>",
   parse(text) {
-    const [, driver, property, value] = /^([^.=]+)\.([^=]+)=(.*)$/s.exec(text) ?? [];
+    const [, driver, property, value] = /^([^.=]+)\.([\w.-]{1,80})=(.*)$/s.exec(text) ?? [];
     return value === undefined ? undefined : { driver, property, value };
   },
   format: ({ driver, property, value }) => `${driver}.${property}=${value}`,

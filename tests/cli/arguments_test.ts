@@ -114,6 +114,10 @@ Deno.test("-global is checked even where nothing uses it", () => {
   refuses("-global scsi-hd.lun=9", "-global scsi-hd.lun: lun='9' is not accepted; expected a whole number from 0 to 7");
   refuses("-global scsi-hd.id=a", "-global scsi-hd.id: is not a default: each device has an id of its own");
   refuses("-global lun=9", "-global: 'lun=9' is not accepted; expected <driver>.<property>=<value>");
+  refuses(
+    "-global scsi-hd.l\x1bn=9",
+    "-global: 'scsi-hd.l\\x1bn=9' is not accepted; expected <driver>.<property>=<value>",
+  );
 });
 
 Deno.test("help is asked for by option, and by device", () => {
