@@ -70,6 +70,11 @@ interface Words {
   readonly positionals: readonly string[];
 }
 
+/** Whether an option is called as the parser calls what stands by itself, `_`, or has that among its letters. */
+function isNamedLikePositionals(word: string): boolean {
+  return /^--_(=|$)|^-[^-=]*_/.test(word);
+}
+
 function splitWords(where: string, argv: readonly string[], { options, positionals }: CommandSpec): Words {
   const names = Object.keys(options);
   const flags = names.filter((name) => isFlag(options[name]));
@@ -85,7 +90,10 @@ function splitWords(where: string, argv: readonly string[], { options, positiona
   // getopt would take a size such as -1G for options; qemu-img, too, takes the last word of a resize first.
   const signed = positionals.at(-1)?.name.startsWith("[") === true && /^-[0-9.]/.test(argv.at(-1) ?? "");
   const rest = signed ? argv.slice(0, -1) : argv;
-  const parsed = parseArgs(detachValues(rest, options), {
+  const words = detachValues(rest, options);
+  const misnamed = words.slice(0, words.includes("--") ? words.indexOf("--") : undefined).find(isNamedLikePositionals);
+  if (misnamed !== undefined) unknown(misnamed, "_");
+  const parsed = parseArgs(words, {
     boolean: flags,
     string: [...valued, "_"],
     collect: valued,

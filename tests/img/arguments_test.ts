@@ -71,6 +71,9 @@ Deno.test("mistakes are answered with what was expected", () => {
   refuses(["crate"], "'crate': unknown command; did you mean 'create'?");
   refuses(["info", "--outptu=json", "a"], "info: unknown option '--outptu=json'; did you mean '--output'?");
   refuses(["info", "-x", "a"], "info: unknown option '-x'; 'splitvm img info --help' lists them");
+  for (const word of ["-_", "--_", "--_=x", "-_=x", "-p_"]) {
+    refuses(["convert", word, "a", "b"], `convert: unknown option '${word}'; 'splitvm img convert --help' lists them`);
+  }
   refuses(["create", "-f", "qcow3", "a"], "create -f: 'qcow3' is not accepted; expected raw or qcow2");
   refuses(["create", "-f"], "create -f: its argument is missing");
   refuses(["create", "-f", "raw", "-fqcow2", "a"], "create -f: is given twice");
