@@ -1,0 +1,254 @@
+/**
+ * SCSI disks under a hostile initiator: an input is a sequence of CDBs of any length with the data of their data-out phases, moved
+ * chunks, completions and failures of the image, aborts and resets.
+ *
+ * @module
+ */
+import type { ScsiDisk } from "../../../src/remote/scsi/disk.ts";
+import { OperationCode } from "../../../src/remote/scsi/cdb.ts";
+import { ParallelScsiBus } from "../../../src/remote/scsi/bus.ts";
+import { ScsiDisk as Disk } from "../../../src/remote/scsi/disk.ts";
+import { TaskAttribute } from "../../../src/remote/scsi/scsi.ts";
+import { type Exchange, REQUEST_SENSE, TestInitiator } from "../../remote/scsi/initiator.ts";
+import { MemoryDevice } from "../../remote/scsi/memory_device.ts";
+import { ByteReader } from "../engine/byte_reader.ts";
+import { input, type Piece } from "../engine/byte_writer.ts";
+import type { Features } from "../engine/features.ts";
+import { invariant, type Seed, type Target } from "../engine/target.ts";
+
+const Step = {
+  COMMAND: 0,
+  MOVE: 1,
+  COMPLETE: 2,
+  CANCEL: 3,
+  FAIL: 4,
+  RESET: 5,
+  RESTORE: 6,
+  SENSE: 7,
+  COUNT: 8,
+} as const;
+const Kind = { STATUS: 0, SENSE: 1, DATA: 2, LOAD: 3, STEP: 4 } as const;
+
+const DISK_SIZE = 0x4000;
+const QUEUE_DEPTH = 8;
+/** What a unit takes beyond its depth: REQUEST SENSE has places of its own. */
+const MOST_TASKS = QUEUE_DEPTH + 8;
+
+/** Disks that differ in what they allow. */
+const DISKS = [
+  {},
+  { readOnly: true },
+  { writeCache: false },
+  { discardGranularity: 512 },
+] as const;
+
+const KNOWN: ReadonlySet<number> = new Set(Object.values(OperationCode));
+const READ = [OperationCode.READ_10, 0, 0, 0, 0, 0, 0, 0, 1, 0];
+
+/** One input on its way through a disk. */
+class Run {
+  readonly #input: ByteReader;
+  readonly #features: Features;
+  readonly #drive: MemoryDevice;
+  readonly #disk: ScsiDisk;
+  readonly #bus = new ParallelScsiBus();
+  readonly #initiator: TestInitiator;
+  readonly #started: Exchange[] = [];
+
+  constructor(bytes: Uint8Array, features: Features) {
+    this.#input = new ByteReader(bytes);
+    this.#features = features;
+    const kind = this.#input.u8();
+    this.#drive = new MemoryDevice(DISK_SIZE, { ...DISKS[kind % DISKS.length], deferred: (kind & 0x40) !== 0 });
+    this.#disk = new Disk(this.#drive, { queueDepth: QUEUE_DEPTH, logicalBlockSize: (kind & 0x80) === 0 ? 512 : 4096 });
+    this.#bus.attach(0, 0, this.#disk);
+    this.#initiator = new TestInitiator(this.#bus.target(0)!);
+    this.#initiator.prompt = (kind & 0x20) === 0;
+  }
+
+  perform(): void {
+    while (!this.#input.done) {
+      const step = this.#input.u8() % Step.COUNT;
+      this.#carryOut(step);
+      invariant(this.#disk.tasks <= MOST_TASKS, `${this.#disk.tasks} tasks are in progress`);
+      this.#features.hit(Kind.LOAD, this.#disk.tasks, Math.min(this.#drive.pending, 3), step);
+    }
+    for (const exchange of this.#started) this.#note(exchange);
+  }
+
+  /** Whatever went before: nothing is left after a reset, and what comes next is carried out. */
+  checkAlive(): void {
+    this.#drive.failures.length = 0;
+    this.#bus.reset();
+    this.#forget(() => true);
+    this.#drive.settle();
+    invariant(this.#disk.tasks === 0, "a task is left after a reset");
+    this.#initiator.prompt = true;
+    this.#finish(REQUEST_SENSE); // of the reset
+    invariant(this.#finish(READ).status === 0, "after a reset the disk does not read");
+  }
+
+  #carryOut(step: number): void {
+    const input = this.#input;
+    switch (step) {
+      case Step.COMMAND:
+        return this.#start();
+      case Step.MOVE:
+        if (this.#initiator.waiting.length > 0) this.#initiator.move();
+        return;
+      case Step.COMPLETE:
+        if (this.#drive.pending > 0) this.#drive.complete(input.u8() % this.#drive.pending);
+        return;
+      case Step.CANCEL:
+        return this.#cancel(this.#started.at(-1 - input.u8()));
+      case Step.FAIL:
+        return this.#drive.fail(input.pick(["read", "write", "flush", "discard"]), input.pick(["EIO", "ENOSPC"]));
+      case Step.RESET:
+        this.#bus.reset();
+        return this.#forget(() => true);
+      case Step.RESTORE:
+        return this.#bus.restore(this.#bus.save());
+      case Step.SENSE:
+        return void this.#started.push(this.#initiator.start(REQUEST_SENSE));
+    }
+  }
+
+  #start(): void {
+    const how = this.#input.u8();
+    const cdb = this.#input.bytes(1 + (how & 0x0f));
+    const out = this.#input.bytes(this.#input.u8());
+    const lun = (how & 0x80) === 0 ? 0 : 3;
+    const attributes = Object.values(TaskAttribute);
+    const attribute = attributes[(how >> 4 & 3) % attributes.length];
+    if (cdb.length > 0) this.#started.push(this.#initiator.start([...cdb], out, lun, attribute));
+  }
+
+  #cancel(exchange: Exchange | undefined): void {
+    exchange?.request?.cancel();
+    this.#forget((other) => other === exchange);
+  }
+
+  /** What was dropped is not moved any more: its adapter knows. */
+  #forget(gone: (exchange: Exchange) => boolean): void {
+    const kept = this.#initiator.waiting.filter((request) => !gone(request.tag as Exchange));
+    this.#initiator.waiting.splice(0, this.#initiator.waiting.length, ...kept);
+  }
+
+  #finish(cdb: readonly number[]): Exchange {
+    const exchange = this.#initiator.start(cdb);
+    this.#drive.settle();
+    invariant(exchange.status !== undefined, "a command has not ended");
+    return exchange;
+  }
+
+  #note({ request, status, data, taken }: Exchange): void {
+    const { cdb } = request as unknown as { cdb: Uint8Array };
+    if (!KNOWN.has(cdb[0])) return this.#features.hit(Kind.STATUS, 0x100 | cdb[0] >> 5, status ?? 0x100);
+    this.#features.hit(Kind.STATUS, cdb[0], status ?? 0x100);
+    this.#features.hit(Kind.DATA, cdb[0], 32 - Math.clz32(data.length), 32 - Math.clz32(taken));
+    if (cdb[0] === OperationCode.REQUEST_SENSE && data.length > 13) {
+      this.#features.hit(Kind.SENSE, data[2], data[12], data[13]);
+    }
+    if (cdb[0] === OperationCode.INQUIRY || cdb[0] === OperationCode.MODE_SENSE_6) {
+      this.#features.hit(Kind.STEP, cdb[0], cdb[2], data.length);
+    }
+  }
+}
+
+function command(cdb: readonly number[], out: readonly number[] = []): number[] {
+  return [Step.COMMAND, cdb.length - 1, ...cdb, out.length, ...out, Step.SENSE];
+}
+
+function seed(name: string, disk: number, ...pieces: readonly Piece[]): Seed {
+  return { name, bytes: input(disk, ...pieces) };
+}
+
+/** Every command that a disk knows, as a driver sends it. */
+function ordinary(): Seed[] {
+  const lengths = [6, 10, 10, 6, 16, 12, 6, 6];
+  return Object.entries(OperationCode).map(([name, code]) => {
+    const cdb = new Array(lengths[code >> 5]).fill(0);
+    cdb[0] = code;
+    cdb[cdb.length - 2] = 1;
+    return seed(name.toLowerCase().replaceAll("_", "-"), 0, command([]), command(cdb, new Array(64).fill(0)));
+  });
+}
+
+/** What has broken SCSI targets elsewhere, by the entries in the list of CVEs. */
+function hostile(): Seed[] {
+  const write = [OperationCode.WRITE_10, 0, 0, 0, 0, 0, 0, 0, 8, 0];
+  return [
+    // Page 0x3f of MODE SENSE and MODE SELECT stands for all pages, and indexed a table that ends with 0x3e.
+    seed(
+      "cve-2021-3930-mode-page-3f",
+      0,
+      command([]),
+      command([0x5a, 0, 0x3f, 0xff, 0, 0, 0, 0xff, 0xff, 0]),
+      command([0x15, 0x10, 0, 0, 8, 0], [0, 0, 0, 0, 0x3f, 2, 0, 0]),
+    ),
+    // Operation codes of reserved groups had no length, and the buffer was overrun.
+    seed(
+      "cve-2015-5158-reserved-groups",
+      0,
+      command([0x7f, ...new Array(15).fill(0xff)]),
+      command([0xff, ...new Array(15).fill(0xff)]),
+    ),
+    // A block count and a block address whose sum overflows.
+    seed(
+      "transfer-beyond-the-end",
+      0,
+      command([]),
+      command([0x88, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0]),
+    ),
+    seed(
+      "unmap-with-more-descriptors-than-data",
+      3,
+      command([]),
+      command([0x42, 0, 0, 0, 0, 0, 0, 0, 24, 0], [0, 0xff, 0xff, 0xff, 0, 0, 0, 0, ...new Array(16).fill(0xff)]),
+    ),
+    seed(
+      "write-same-of-everything",
+      0,
+      command([]),
+      command([0x93, 0x08, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0]),
+    ),
+    seed(
+      "aborted-write-in-flight",
+      0x60,
+      command([]),
+      command(write),
+      Step.MOVE,
+      Step.CANCEL,
+      1,
+      Step.COMPLETE,
+      0,
+      Step.COMPLETE,
+      0,
+    ),
+    seed(
+      "more-than-the-queue-holds",
+      0x60,
+      ...new Array(20).fill(command(READ)),
+      Step.COMPLETE,
+      0,
+      Step.RESET,
+      Step.COMPLETE,
+      0,
+    ),
+  ];
+}
+
+/** See the module. */
+export function scsiTarget(): Target {
+  return {
+    name: "scsi",
+    maxLength: 512,
+    dictionary: Object.values(OperationCode).map((code) => Uint8Array.of(Step.COMMAND, 15, code)),
+    seeds: [...ordinary(), ...hostile()],
+    run(bytes, features) {
+      const run = new Run(bytes, features);
+      run.perform();
+      run.checkAlive();
+    },
+  };
+}
