@@ -19,6 +19,8 @@ const INPUTS: Readonly<Record<string, readonly [quick: number, thorough: number]
   "platform": [1000, 10_000],
   "boot-image": [1000, 10_000],
   "qmp": [2000, 20_000],
+  "qcow2": [1000, 10_000],
+  "compressed-cluster": [5000, 50_000],
 };
 
 /** Each run of the tests is the same. */

@@ -9,6 +9,9 @@
  */
 import { CurrentInput, type Job, type JobResult, type Progress } from "./job.ts";
 
+/** How long a process may take to start and to make a target, in milliseconds. */
+const START_PATIENCE = 120_000;
+
 /** A process that says nothing for so long hangs, in milliseconds. It speaks each second; an input takes milliseconds. */
 const PATIENCE = 60_000;
 
@@ -36,9 +39,17 @@ function lineStream(): TransformStream<string, string> {
 /** A fuzzing process, started for the first job. */
 export class FuzzProcess {
   readonly #inputFile = Deno.makeTempFileSync({ prefix: "splitvm-fuzz-" });
+  readonly #targets: URL;
+  readonly #patience: number;
   #child: Child | undefined;
 
-  constructor() {
+  /**
+   * @param options `targets`: the module that has the targets. `patience`: after how many milliseconds of silence a process hangs.
+   * @default {{ targets: "../targets/mod.ts", patience: 60_000 }}
+   */
+  constructor({ targets = new URL("../targets/mod.ts", import.meta.url), patience = PATIENCE } = {}) {
+    this.#targets = targets;
+    this.#patience = patience;
     Deno.truncateSync(this.#inputFile, CurrentInput.SIZE);
   }
 
@@ -63,9 +74,9 @@ export class FuzzProcess {
       } as const;
     };
     await child.writer.write(new TextEncoder().encode(`${JSON.stringify(job)}\n`));
-    for (;;) {
-      const line = await this.#nextLine(child);
-      if (line === "silence") return failed(`the process has hung for ${PATIENCE / 1000} s with this input`);
+    for (let patience = START_PATIENCE;; patience = this.#patience) {
+      const line = await this.#nextLine(child, patience);
+      if (line === "silence") return failed(`the process has hung for ${patience / 1000} s with this input`);
       if (line === undefined) return failed(`the process has died with this input: ${await this.#fate()}`);
       if (line.kind === "result") return line;
       if (line.memory > MEMORY_LIMIT) {
@@ -86,7 +97,17 @@ export class FuzzProcess {
       new URL(path, import.meta.url).pathname
     );
     const process = new Deno.Command(Deno.execPath(), {
-      args: ["run", "--quiet", "--no-prompt", "--no-check", `--config=${config}`, "-P=fuzz", main, this.#inputFile],
+      args: [
+        "run",
+        "--quiet",
+        "--no-prompt",
+        "--no-check",
+        `--config=${config}`,
+        "-P=fuzz",
+        main,
+        this.#inputFile,
+        this.#targets.href,
+      ],
       stdin: "piped",
       stdout: "piped",
       stderr: "inherit",
@@ -95,9 +116,9 @@ export class FuzzProcess {
     return { process, writer: process.stdin.getWriter(), lines };
   }
 
-  async #nextLine({ lines }: Child): Promise<Progress | JobResult | "silence" | undefined> {
+  async #nextLine({ lines }: Child, patience: number): Promise<Progress | JobResult | "silence" | undefined> {
     let timer: ReturnType<typeof setTimeout> | undefined;
-    const silence = new Promise<"silence">((resolve) => timer = setTimeout(() => resolve("silence"), PATIENCE));
+    const silence = new Promise<"silence">((resolve) => timer = setTimeout(() => resolve("silence"), patience));
     const line = await Promise.race([lines.read(), silence]);
     clearTimeout(timer);
     if (line === "silence") return line;

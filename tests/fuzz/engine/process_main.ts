@@ -6,7 +6,6 @@
  */
 import { openFile, OpenFlags } from "../../../src/ffi/file.ts";
 import { mapFile } from "../../../src/ffi/memory.ts";
-import { TARGETS } from "../targets/mod.ts";
 import { distil } from "./distil.ts";
 import { Fuzzer } from "./fuzzer.ts";
 import { CurrentInput, type Job, type JobResult, type Progress } from "./job.ts";
@@ -18,13 +17,8 @@ const PROGRESS_INTERVAL = 1000;
 /** Inputs between two looks at the clock. */
 const LOOK_INTERVAL = 16;
 
-const targets = new Map<string, Target>();
-
-function targetOf(name: string): Target {
-  const known = targets.get(name) ?? TARGETS[name]();
-  targets.set(name, known);
-  return known;
-}
+/** What a module of targets exports. */
+type Targets = Readonly<Record<string, () => Target>>;
 
 function say(line: Progress | JobResult): void {
   const bytes = new TextEncoder().encode(`${JSON.stringify(line)}\n`);
@@ -40,11 +34,8 @@ function recorder(path: string): (input: Uint8Array) => void {
   };
 }
 
-function run(
-  { target: name, seed, inputs = Infinity, seconds = Infinity, corpus, keep }: Job,
-  record: (input: Uint8Array) => void,
-): JobResult {
-  const target = targetOf(name);
+function run(target: Target, job: Job, record: (input: Uint8Array) => void): JobResult {
+  const { seed, inputs = Infinity, seconds = Infinity, corpus, keep } = job;
   const start = performance.now();
   const fuzzer = new Fuzzer({
     target,
@@ -61,7 +52,7 @@ function run(
   }
   return {
     kind: "result",
-    target: name,
+    target: job.target,
     inputs: fuzzer.inputs,
     seconds: (performance.now() - start) / 1000,
     features: fuzzer.features.total,
@@ -72,11 +63,18 @@ function run(
 }
 
 if (import.meta.main) {
-  const record = recorder(Deno.args[0]);
+  const [inputFile, module] = Deno.args;
+  const record = recorder(inputFile);
+  const { TARGETS } = await import(module) as { TARGETS: Targets };
   let text = "";
   for await (const piece of Deno.stdin.readable.pipeThrough(new TextDecoderStream())) {
     const lines = (text + piece).split("\n");
     text = lines.pop()!;
-    for (const line of lines) say(run(JSON.parse(line), record));
+    for (const line of lines) {
+      const job: Job = JSON.parse(line);
+      const target = TARGETS[job.target]();
+      say({ kind: "progress", inputs: 0, memory: 0 });
+      say(run(target, job, record));
+    }
   }
 }

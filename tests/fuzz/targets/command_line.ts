@@ -13,7 +13,7 @@ import type { Properties, Variants } from "../../../src/options/properties.ts";
 import { type Features, kindOf } from "../engine/features.ts";
 import { invariant, type Seed, type Target } from "../engine/target.ts";
 
-const Kind = { RESULT: 0, REFUSAL: 1, SHAPE: 2 } as const;
+const Kind = { RESULT: 0, REFUSAL: 1 } as const;
 
 /** The longest line that somebody is told, with what it quotes. */
 const LONGEST_LINE = 2000;
@@ -87,22 +87,26 @@ function seeds(): Seed[] {
   return Object.entries(LINES).map(([name, line]) => ({ name, bytes: encoder.encode(line.replaceAll(" ", "\n")) }));
 }
 
-/** Takes a command line apart. @returns what it asks for, in a few words. */
-function parse(argv: readonly string[]): string {
+/** Takes a command line apart. What it asks for is told in a few words each. */
+function parse(argv: readonly string[], tell: (what: string) => void): void {
   if (argv[0] === "img") {
     const request = parseImgArguments(argv.slice(1));
-    return `img ${request.kind} ${request.kind === "command" ? request.name : ""}`;
+    tell(`img ${request.kind}`);
+    if (request.kind === "command") tellFields(request.name, request.args, tell);
+    return;
   }
   const command = parseCommandLine(argv);
-  if (command.kind === "help") return `help ${command.topic?.option} ${command.topic?.variant}`;
-  return `${command.kind} ${"config" in command ? shapeOf(command.config) : ""}`;
+  tell(command.kind);
+  if (command.kind === "help") tell(`help ${command.topic?.option} ${command.topic?.variant}`);
+  if ("config" in command) tellFields(command.kind, command.config, tell);
 }
 
-/** The names of a configuration's fields, to a depth where they make a difference. */
-function shapeOf(value: unknown, depth = 2): string {
-  if (typeof value !== "object" || value === null) return typeof value;
-  if (depth === 0) return "…";
-  return Object.entries(value).map(([name, part]) => `${name}:${shapeOf(part, depth - 1)}`).join(" ");
+/** The fields of a configuration, each with what is in it. */
+function tellFields(path: string, value: unknown, tell: (what: string) => void): void {
+  if (typeof value !== "object" || value === null) {
+    tell(`${path}: ${typeof value === "boolean" ? value : typeof value}`);
+  } else if (Array.isArray(value)) value.forEach((part) => tellFields(`${path}[]`, part, tell));
+  else for (const [name, part] of Object.entries(value)) tellFields(`${path}.${name}`, part, tell);
 }
 
 /** An option string that was taken apart can be put together, and is then the same. */
@@ -142,7 +146,7 @@ export function commandLineTarget(): Target {
     seeds: seeds(),
     run(bytes, features) {
       const argv = decoder.decode(bytes).split("\n").filter((word) => word !== "");
-      refusing(features, () => features.text(Kind.RESULT, parse(argv)));
+      refusing(features, () => parse(argv, (what) => features.text(Kind.RESULT, what)));
       for (const word of argv) if (word.includes(",")) refusing(undefined, () => checkRoundTrip(word));
     },
   };

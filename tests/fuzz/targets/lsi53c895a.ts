@@ -76,10 +76,12 @@ class Run {
     const register = (offset: number) => this.bench.register(offset);
     const phase = register(Reg.SBCL) & 7;
     const state = register(Reg.ISTAT0) & 0x2f | register(Reg.ISTAT1) << 8 | phase << 16 |
-      Math.min(this.bench.device.commandsInFlight, 7) << 20;
+      Math.min(this.bench.device.commandsInFlight, 3) << 20;
     this.#features.hit(Kind.STEP, this.#state, state);
     this.#features.hit(Kind.RESULT, step, state);
-    this.#features.hit(Kind.INTERRUPT, register(Reg.DSTAT), register(Reg.SIST0), register(Reg.SIST1));
+    for (const status of [Reg.DSTAT, Reg.SIST0, Reg.SIST1]) {
+      this.#features.hit(Kind.INTERRUPT, status, register(status));
+    }
     this.#features.hit(Kind.INSTRUCTION, register(Reg.DCMD), phase);
     this.#state = state;
   }

@@ -161,7 +161,8 @@ export class LsiBench {
   #target(id: number, target: ScsiTarget | undefined): ScsiTarget | undefined {
     return target && {
       start: (initiator, lun, cdb, tag, attribute) => {
-        this.#features.hit(Kind.COMMAND, cdb[0], id << 8 | lun, cdb.length << 8 | (attribute ?? 3));
+        this.#features.hit(Kind.COMMAND, cdb[0], cdb.length);
+        this.#features.hit(Kind.COMMAND, 0x200 | id, Math.min(lun, 8), attribute);
         return target.start(initiator, lun, cdb, tag, attribute);
       },
       reset: () => {
