@@ -10,6 +10,7 @@ import { createMemoryFile } from "../../../src/ffi/memory.ts";
 import { createSocketPair } from "../../../src/ffi/socket.ts";
 import { createRingMemory, createShadowMemory, type SharedMemory } from "../../../src/link/ring/memory.ts";
 import type { RingGeometry } from "../../../src/link/ring/layout.ts";
+import { GEOMETRY } from "../../link/ring/scribbles.ts";
 import type { ByteReader } from "../engine/byte_reader.ts";
 
 /** Which descriptor, as a byte of an input says it. */
@@ -34,7 +35,7 @@ export const DescriptorKind = {
 export const RAM_FILE_SIZE = 0x10000;
 
 /** The ring's shape, if it is to be one. */
-export const RING_GEOMETRY: RingGeometry = { lanes: 1, slots: 8 };
+export const RING_GEOMETRY: RingGeometry = GEOMETRY;
 
 /** Size of the shadow. */
 export const SHADOW_SIZE = 4096;

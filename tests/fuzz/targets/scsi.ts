@@ -174,6 +174,93 @@ function ordinary(): Seed[] {
   });
 }
 
+/** Commands whose data-out phase has to be right for anything to happen. */
+function withData(): Seed[] {
+  const caching = [0x08, 18, 4, ...new Array(17).fill(0)];
+  const header6 = [0, 0, 0, 0];
+  const header10 = [0, 0, 0, 0, 0, 0, 0, 0];
+  const block = new Array(255).fill(0);
+  const unmapList = [0, 22, 0, 16, 0, 0, 0, 0, ...[0, 0, 0, 0, 0, 0, 0, 4], ...[0, 0, 0, 4], 0, 0, 0, 0];
+  const rw10 = (code: number, flags: number) => [code, flags, 0, 0, 0, 2, 0, 0, 2, 0];
+  const rw16 = (code: number, flags: number) => [code, flags, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0];
+  const pages = [0x01, 0x03, 0x04, 0x08, 0x0a, 0x1c, 0x3f];
+  const vital = [0x00, 0x80, 0x83, 0xb0, 0xb1, 0xb2];
+  return [
+    seed("unmap", 3, command([]), command([0x42, 0, 0, 0, 0, 0, 0, 0, 24, 0], unmapList), command(rw10(0x28, 0))),
+    seed(
+      "write-same-and-unmap",
+      3,
+      command([]),
+      command(rw10(0x41, 8), block),
+      command(rw16(0x93, 9)),
+      command(rw16(0x93, 0), block),
+    ),
+    seed(
+      "mode-select",
+      0,
+      command([]),
+      command([0x15, 0x10, 0, 0, 24, 0], [...header6, ...caching]),
+      command([0x55, 0x10, 0, 0, 0, 0, 0, 0, 28, 0], [...header10, ...caching]),
+    ),
+    seed(
+      "mode-sense",
+      0,
+      command([]),
+      ...pages.flatMap((page) => [0, 1, 2, 3].map((control) => command([0x1a, 0, control << 6 | page, 0, 255, 0]))),
+    ),
+    seed("inquiry-pages", 0, command([]), ...vital.map((page) => command([0x12, 1, page, 0, 255, 0]))),
+    seed(
+      "verify",
+      0,
+      command([]),
+      command(rw10(0x2f, 2), block),
+      command(rw10(0x2f, 6), block),
+      command(rw16(0x8f, 0)),
+      command(rw10(0x2e, 2), block),
+    ),
+    seed(
+      "force-unit-access",
+      2,
+      command([]),
+      command(rw10(0x2a, 8), block),
+      command(rw10(0x28, 8)),
+      command(rw16(0x8a, 0x18), block),
+    ),
+    seed(
+      "format",
+      0,
+      command([]),
+      command([0x04, 0, 0, 0, 0, 0]),
+      command([0x04, 0x10, 0, 0, 0, 0], [0, 0, 0, 0]),
+      command([0x04, 0x30, 0, 0, 0, 0], new Array(8).fill(0)),
+    ),
+    seed(
+      "capacity",
+      0,
+      command([]),
+      command([0x9e, 0x10, ...new Array(11).fill(0), 32, 0, 0]),
+      command([0x9e, 0x12, ...new Array(11).fill(0), 32, 0, 0]),
+    ),
+    seed(
+      "stopped",
+      0,
+      command([]),
+      command([0x1b, 0, 0, 0, 0, 0]),
+      command(READ),
+      command([0x1b, 0, 0, 0, 1, 0]),
+      command(READ),
+    ),
+    seed(
+      "state-kept",
+      0,
+      command([]),
+      command([0x15, 0x10, 0, 0, 24, 0], [...header6, ...caching]),
+      Step.RESTORE,
+      command(READ),
+    ),
+  ];
+}
+
 /** What has broken SCSI targets elsewhere, by the entries in the list of CVEs. */
 function hostile(): Seed[] {
   const write = [OperationCode.WRITE_10, 0, 0, 0, 0, 0, 0, 0, 8, 0];
@@ -244,7 +331,7 @@ export function scsiTarget(): Target {
     name: "scsi",
     maxLength: 512,
     dictionary: Object.values(OperationCode).map((code) => Uint8Array.of(Step.COMMAND, 15, code)),
-    seeds: [...ordinary(), ...hostile()],
+    seeds: [...ordinary(), ...withData(), ...hostile()],
     run(bytes, features) {
       const run = new Run(bytes, features);
       run.perform();

@@ -1,6 +1,6 @@
 /**
  * The link from a hostile proxy to a device process, which serves it on this thread: an input is a stream of messages, of bytes that are
- * none, and of descriptors, and of words that are written to the ring's memory.
+ * none, and of descriptors, and of what is written to the ring's memory.
  *
  * @module
  */
@@ -9,6 +9,7 @@ import { Command, Offer } from "../../../src/link/message.ts";
 import { PciCommand, PciConfig } from "../../../src/device/config_space.ts";
 import { initializeRing } from "../../../src/link/ring/layout.ts";
 import { ringMemory } from "../../../src/link/ring/memory.ts";
+import { forge } from "../../link/ring/scribbles.ts";
 import { RemoteMachine } from "../../../src/remote/remote_machine.ts";
 import "../../support/remote_harness.ts"; // registers the test device
 import { TestDeviceId, TestRegister } from "../../support/test_device.ts";
@@ -20,7 +21,7 @@ import { invariant, type Seed, type Target } from "../engine/target.ts";
 import { DescriptorKind, HostileDescriptors, RAM_FILE_SIZE, RING_GEOMETRY } from "./hostile_descriptors.ts";
 import { bytesPiece, HostileEnd, messagePiece, readPiece } from "./wire.ts";
 
-const Step = { SEND: 0, SEND_MORE: 1, RING: 2, COUNT: 3 } as const;
+const Step = { SEND: 0, SEND_MORE: 1, RING: 2, REQUEST: 3, COUNT: 4 } as const;
 const Kind = { REPLY: 0, LOG: 1, END: 2, SENT: 3 } as const;
 
 /** Turns after which a machine that still has something to do counts as one that never rests. */
@@ -32,7 +33,8 @@ const UNKNOWN_COMMAND = 20;
 /** A device process on this thread, and what hostile proxies of it have in common. */
 class Scene {
   readonly #hostile = new HostileDescriptors();
-  readonly #ring = ringMemory(this.#hostile.ring.mapping).words;
+  readonly #ringMemory = ringMemory(this.#hostile.ring.mapping);
+  readonly #ring = this.#ringMemory.words;
   readonly #log: string[] = [];
   readonly #machine = new RemoteMachine((line) => this.#log.push(line));
   #descriptors: number | undefined;
@@ -61,10 +63,13 @@ class Scene {
 
   #attack(far: HostileEnd, input: ByteReader, features: Features): void {
     let previous = 0;
+    let order = 0;
     while (!input.done && this.#machine.size > 0) {
       const step = input.u8() % Step.COUNT;
       if (step === Step.RING) {
         this.#ring[input.u16() % this.#ring.length] = input.u32();
+      } else if (step === Step.REQUEST) {
+        forge((below) => (below > 0x100 ? input.u32() : input.u8()) % below, this.#ringMemory, order++);
       } else {
         const piece = readPiece(input, this.#hostile);
         const command = Math.min(piece.bytes[0] ?? 0, UNKNOWN_COMMAND);
@@ -139,6 +144,8 @@ function seeds(): Seed[] {
     ...send((m) => m.setConfigRead(0, 4, Offer.MARK | Offer.RING)),
     ...send((m) => m.setRingSetup(RING_GEOMETRY), DescriptorKind.RING, DescriptorKind.DOORBELL),
   ];
+  // Bytes for the choices that make a request what it should be: lane, access and its size, space, offset, value, order.
+  const request = (access: number, offset: number) => [Step.REQUEST, 0, 1, access, 2, 1, 1, offset, 1, 3, 1];
   const scribble = Array.from({ length: 24 }, (_, i) => [Step.RING, ...u16(i * 4), ...u32(0x01010101 * i)]).flat();
   return [
     seed("greeting", ...[0x10, 0x14, 0x3c].map((at) => send((m) => m.setConfigRead(at, 4)))),
@@ -184,7 +191,8 @@ function seeds(): Seed[] {
       ),
     ),
     seed("reply-that-nobody-asked-for", send((m) => m.setReturn(1))),
-    seed("ring", MAP, ring, scribble),
+    seed("ring", MAP, ring, ...[0, 1, 0, 1, 0, 1].map((access, i) => request(access, 16 * i))),
+    seed("ring-that-is-scribbled-on", MAP, ring, scribble, request(0, 4)),
     seed("ring-twice", ring, ring),
     seed(
       "ring-without-an-offer",
