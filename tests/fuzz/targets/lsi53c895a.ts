@@ -75,8 +75,7 @@ class Run {
   #note(step: number): void {
     const register = (offset: number) => this.bench.register(offset);
     const phase = register(Reg.SBCL) & 7;
-    const state = register(Reg.ISTAT0) & 0x2f | register(Reg.ISTAT1) << 8 | phase << 16 |
-      Math.min(this.bench.device.commandsInFlight, 3) << 20;
+    const state = register(Reg.ISTAT0) & 0x2f | phase << 8 | Math.min(this.bench.device.commandsInFlight, 2) << 12;
     this.#features.hit(Kind.STEP, this.#state, state);
     this.#features.hit(Kind.RESULT, step, state);
     for (const status of [Reg.DSTAT, Reg.SIST0, Reg.SIST1]) {

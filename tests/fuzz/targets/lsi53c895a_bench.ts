@@ -9,6 +9,7 @@ import { type Dma, GuestMemory } from "../../../src/device/guest_memory.ts";
 import { Lsi53c895a } from "../../../src/remote/lsi53c895a/lsi53c895a.ts";
 import { Reg } from "../../../src/remote/lsi53c895a/registers.ts";
 import { ParallelScsiBus } from "../../../src/remote/scsi/bus.ts";
+import { OperationCode } from "../../../src/remote/scsi/cdb.ts";
 import { ScsiDisk } from "../../../src/remote/scsi/disk.ts";
 import type { ScsiTarget } from "../../../src/remote/scsi/scsi.ts";
 import { FakeClock, HIGH_RAM, IO_BASE, RAM_BASE, REGISTERS_BASE } from "../../remote/lsi53c895a/harness.ts";
@@ -48,6 +49,8 @@ export class BenchMemory {
     this.high.check();
   }
 }
+
+const KNOWN_COMMANDS: ReadonlySet<number> = new Set(Object.values(OperationCode));
 
 /** The exponent of a length: what of it makes a difference. */
 function magnitude(length: number): number {
@@ -161,12 +164,12 @@ export class LsiBench {
   #target(id: number, target: ScsiTarget | undefined): ScsiTarget | undefined {
     return target && {
       start: (initiator, lun, cdb, tag, attribute) => {
-        this.#features.hit(Kind.COMMAND, cdb[0], cdb.length);
+        this.#features.hit(Kind.COMMAND, KNOWN_COMMANDS.has(cdb[0]) ? cdb[0] : 0x100 | cdb[0] >> 5, cdb.length);
         this.#features.hit(Kind.COMMAND, 0x200 | id, Math.min(lun, 8), attribute);
         return target.start(initiator, lun, cdb, tag, attribute);
       },
       reset: () => {
-        this.#features.hit(Kind.COMMAND, 0x100, id);
+        this.#features.hit(Kind.COMMAND, 0x300, id);
         target.reset();
       },
     };
