@@ -142,7 +142,7 @@ Deno.test("a write beside guest RAM is noticed, on either side", () => {
   }
 });
 
-Deno.test("an input with which the process hangs or dies is a finding, and the next job gets another process", async () => {
+Deno.test("an input with which a process hangs or dies is a finding, and the next job gets another process", async () => {
   const targets = new URL("./engine/broken_targets.ts", import.meta.url);
   const process = new FuzzProcess({ targets, patience: 1500 });
   const findings = async (target: string) => {

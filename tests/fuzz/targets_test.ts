@@ -1,6 +1,6 @@
 /**
- * Every target with its seeds, with what is kept of its corpus, and with as many inputs as the table says that are made of these. `deno task fuzz`
- * goes on where this ends.
+ * Every target with its seeds, with what is kept of its corpus, and with as many inputs as the table says that are
+ * made of these. `deno task fuzz` goes on where this ends.
  */
 import { assertEquals } from "@std/assert";
 import { runs } from "../support/runs.ts";
@@ -11,16 +11,16 @@ import { TARGETS } from "./targets/mod.ts";
 
 /** How many inputs, quick and thorough: what takes half a second, and a few. */
 const INPUTS: Readonly<Record<string, readonly [quick: number, thorough: number]>> = {
-  "lsi53c895a": [500, 5000],
-  "scsi": [2000, 20_000],
-  "wire-to-device": [1000, 10_000],
-  "wire-to-proxy": [1000, 10_000],
-  "command-line": [8000, 100_000],
-  "platform": [1000, 10_000],
-  "boot-image": [1000, 10_000],
-  "qmp": [2000, 20_000],
-  "qcow2": [1000, 10_000],
-  "compressed-cluster": [5000, 50_000],
+  "lsi53c895a": [500, 3000],
+  "scsi": [2000, 12_000],
+  "wire-to-device": [1000, 6000],
+  "wire-to-proxy": [1000, 6000],
+  "command-line": [8000, 60_000],
+  "platform": [1000, 6000],
+  "boot-image": [1000, 6000],
+  "qmp": [2000, 12_000],
+  "qcow2": [1000, 6000],
+  "compressed-cluster": [5000, 30_000],
 };
 
 /** Each run of the tests is the same. */

@@ -1,7 +1,8 @@
 /**
  * The inputs that are kept in the repository: `tests/fuzz/corpus/TARGET/NAME`, each a file of its own.
  *
- * `found-…` has broken something once, and is to break nothing again. The others reach what seeds and luck reach late.
+ * `found-…` has broken something once, and is to break nothing again. `reached-…` reaches what seeds and luck reach
+ * late.
  *
  * @module
  */

@@ -1,9 +1,9 @@
 /**
- * Starts and watches a fuzzing process: one that hangs, dies or takes too much memory is a finding like any other, and the next job
- * gets a new one.
+ * Starts and watches a fuzzing process: one that hangs, dies or takes too much memory is a finding like any other,
+ * and the next job gets a new one.
  *
- * Threads would not do. What a target must not leave behind is counted for the whole process (descriptors), what it may break is the process
- * itself (mapped memory), and a thread that waits in the kernel cannot be ended.
+ * Threads would not do. What a target must not leave behind is counted for the whole process (descriptors), what it
+ * may break is the process itself (mapped memory), and a thread that waits in the kernel cannot be ended.
  *
  * @module
  */
@@ -12,7 +12,9 @@ import { CurrentInput, type Job, type JobResult, type Progress } from "./job.ts"
 /** How long a process may take to start and to make a target, in milliseconds. */
 const START_PATIENCE = 120_000;
 
-/** A process that says nothing for so long hangs, in milliseconds. It speaks each second; an input takes milliseconds. */
+/**
+ * A process that says nothing for so long hangs, in milliseconds. It speaks each second; an input takes milliseconds.
+ */
 const PATIENCE = 60_000;
 
 /** Resident memory in bytes that no target needs: each runs in a few hundred megabytes. */
@@ -44,7 +46,8 @@ export class FuzzProcess {
   #child: Child | undefined;
 
   /**
-   * @param options `targets`: the module that has the targets. `patience`: after how many milliseconds of silence a process hangs.
+   * @param options `targets`: the module that has the targets. `patience`: after how many milliseconds of silence a
+   * process hangs.
    * @default {{ targets: "../targets/mod.ts", patience: 60_000 }}
    */
   constructor({ targets = new URL("../targets/mod.ts", import.meta.url), patience = PATIENCE } = {}) {

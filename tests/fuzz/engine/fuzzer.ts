@@ -1,5 +1,6 @@
 /**
- * The fuzzer: runs a target with one input after the other, and keeps those that reach something new, to make others of.
+ * The fuzzer: runs a target with one input after the other, and keeps those that reach something new, to make others
+ * of.
  *
  * @module
  */

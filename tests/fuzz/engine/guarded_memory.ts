@@ -1,8 +1,9 @@
 /**
  * Guest RAM between two guards: bytes that nobody may write, and that tell when somebody has.
  *
- * RAM is a part of a larger buffer, as it is a part of a larger mapping in a running process. What goes through the region's own
- * bytes cannot leave them; what takes the buffer behind them and an offset of its own can, and is found here.
+ * RAM is a part of a larger buffer, as it is a part of a larger mapping in a running process. What goes through the
+ * region's own bytes cannot leave them; what takes the buffer behind them and an offset of its own can, and is found
+ * here.
  *
  * @module
  */

@@ -96,7 +96,6 @@ function corner(random: Random): number {
 
 const CHANGES: readonly Change[] = [
   // A bit, a byte, a number.
-  (m) => m.put(m.place(), [m.bytes[m.place()] ^ 1 << m.random(8)]),
   (m) => {
     const at = m.place();
     m.put(at, [m.bytes[at] ^ 1 << m.random(8)]);

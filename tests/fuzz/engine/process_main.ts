@@ -1,6 +1,6 @@
 /**
- * A fuzzing process: takes jobs from standard input, and says on standard output how they go. Before each input it writes that to a file that is
- * mapped, where it is found should the process hang or die.
+ * A fuzzing process: takes jobs from standard input, and says on standard output how they go. Before each input it
+ * writes that to a file that is mapped, where it is found should the process hang or die.
  *
  * @module
  */

@@ -21,8 +21,8 @@ export interface Target {
   readonly dictionary: readonly Uint8Array[];
   readonly seeds: readonly Seed[];
   /**
-   * Carries out one input, and checks afterwards that nothing is broken: that what must not change has not, and that what is fuzzed
-   * still works.
+   * Carries out one input, and checks afterwards that nothing is broken: that what must not change has not, and that
+   * what is fuzzed still works.
    *
    * It depends on nothing but the input, so that an input which fails does so each time.
    *

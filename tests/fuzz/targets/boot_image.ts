@@ -1,6 +1,6 @@
 /**
- * Kernels and initial RAM disks with hostile headers: an input is a kernel image, with a few bytes before it that say how large RAM and
- * the initrd are, and what the command line is.
+ * Kernels and initial RAM disks with hostile headers: an input is a kernel image, with a few bytes before it that say
+ * how large RAM and the initrd are, and what the command line is.
  *
  * @module
  */

@@ -1,6 +1,7 @@
 /**
- * The LSI53C895A under a hostile guest: an input is a sequence of register, SCRIPTS RAM, configuration and guest RAM writes, of
- * programs, of completions and failures of the disk behind it, of saved states with something changed in them, and of time.
+ * The LSI53C895A under a hostile guest: an input is a sequence of register, SCRIPTS RAM, configuration and guest RAM
+ * writes, of programs, of completions and failures of the disk behind it, of saved states with something changed in
+ * them, and of time.
  *
  * @module
  */
@@ -21,7 +22,7 @@ const CALLS = 16;
 /** An input that has had so many executed has shown what it can. */
 const ENOUGH_INSTRUCTIONS = 20_000;
 
-const Kind = { STEP: 0, RESULT: 6, INTERRUPT: 1, INSTRUCTION: 2, REGISTER: 3, WORK: 4, REFUSED: 5 } as const;
+const Kind = { STEP: 0, RESULT: 1, INTERRUPT: 2, INSTRUCTION: 3, REGISTER: 4, WORK: 5, REFUSED: 6 } as const;
 
 /** Where programs begin, and where DSP is pointed at. */
 const PLACES = [
@@ -153,7 +154,10 @@ class Run {
     this.bench.configWrite(Math.min(this.#input.u8(), 0x100 - size), size, this.#input.u32() % 2 ** (8 * size));
   }
 
-  /** Takes over a state that was saved, with some bytes changed: what is no state is refused, and all else has to be lived with. */
+  /**
+   * Takes over a state that was saved, with some bytes changed: what is no state is refused, and all else has to be
+   * lived with.
+   */
   #restore(): void {
     const { device } = this.bench;
     const saved = structuredClone(this.#kept ?? device.save()) as SavedState[];

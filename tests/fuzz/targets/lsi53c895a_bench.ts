@@ -1,6 +1,6 @@
 /**
- * An LSI53C895A with disks behind it for the fuzzer: guest RAM between guards, a clock that only the input moves, and a bus that tells
- * what reaches the targets.
+ * An LSI53C895A with disks behind it for the fuzzer: guest RAM between guards, a clock that only the input moves, and
+ * a bus that tells what reaches the targets.
  *
  * @module
  */
@@ -57,7 +57,10 @@ function magnitude(length: number): number {
   return 32 - Math.clz32(length);
 }
 
-/** A controller, a disk at id 0 LUN 0 that completes requests when it is told to, and one at id 1 LUN 2 that does at once. */
+/**
+ * A controller, a disk at id 0 LUN 0 that completes requests when it is told to, and one at id 1 LUN 2 that does at
+ * once.
+ */
 export class LsiBench {
   readonly clock = new FakeClock();
   readonly drive = new MemoryDevice(DISK_SIZE, { deferred: true });

@@ -1,8 +1,9 @@
 /**
- * What drivers do, and what has broken other emulations of this chip and of its like, as inputs of the LSI53C895A's target.
+ * What drivers do, and what has broken other emulations of this chip and of its like, as inputs of the LSI53C895A's
+ * target.
  *
- * Of the flaws that are named here QEMU's entries in the list of CVEs say what went wrong; how a guest brings it about is written anew for
- * this chip.
+ * Of the flaws that are named here QEMU's entries in the list of CVEs say what went wrong; how a guest brings it
+ * about is written anew for this chip.
  *
  * @module
  */
@@ -129,8 +130,9 @@ function ordinary(): Seed[] {
 /** SCRIPTS that do not end, and that reach for the chip itself. */
 function loopsAndSelfReference(): Seed[] {
   return [
-    // CVE-2019-12068: QEMU counted instructions where it went on with the next one, and a loop that went another way ran for ever.
-    seed("cve-2019-12068-loop", step.run([S.jump(RAM_BASE)]), step.time(6000)),
+    // CVE-2019-12068: QEMU did not count instructions without effect, so that a program of them had no end.
+    seed("cve-2019-12068-empty-instructions", step.startInEmptyRam(), step.time(6000)),
+    seed("loop", step.run([S.jump(RAM_BASE)]), step.time(6000)),
     seed("loop-of-memory-moves", step.run([S.moveMemory(0xffffff, 0, 0x8000), S.jump(RAM_BASE)]), step.time(6000)),
     seed("call-to-itself", step.run([S.call(RAM_BASE), S.ret()]), step.time(6000)),
     seed("failed-selections-for-ever", step.run([S.select(5, RAM_BASE), S.jump(RAM_BASE)]), step.time(6000)),
@@ -143,7 +145,8 @@ function loopsAndSelfReference(): Seed[] {
       ...step.write32(Reg.DSP, REGISTERS_BASE + Reg.SCRATCHA),
     ], step.time(2000)),
     seed("program-over-the-end-of-scripts-ram", step.write32(Reg.DSP, RAM_BASE + 0x1ffc), step.time(2000)),
-    // CVE-2023-0330: the chip wrote by DMA to its own registers, which started SCRIPTS within SCRIPTS, until the stack was full.
+    // CVE-2023-0330: the chip wrote by DMA to its own registers, which started SCRIPTS within SCRIPTS, until the
+    // stack was full.
     seed(
       "cve-2023-0330-dma-to-dsp",
       step.ram(0x100, u32(RAM_BASE)),
@@ -188,7 +191,8 @@ function endsOfCommands(): Seed[] {
   const queued = (...last: readonly number[]) => command([Message.IDENTIFY, SIMPLE, 1, ...last], READ_10);
   const withData: Program = [...select(0, 3), send, S.move(S.DATA_IN, 512, Place.DATA)];
   return [
-    // CVE-2022-0216: ABORT, ABORT TAG, CLEAR QUEUE and BUS DEVICE RESET freed the current command, and the next message used it again.
+    // CVE-2022-0216: ABORT, ABORT TAG, CLEAR QUEUE and BUS DEVICE RESET freed the current command, and the next
+    // message used it again.
     ...Object.entries({
       abort: Message.ABORT,
       "abort-tag": Message.ABORT_TAG,
@@ -212,7 +216,8 @@ function endsOfCommands(): Seed[] {
       step.run([...select(0, 7), send, ...END]),
       step.complete(),
     ),
-    // CVE-2024-6519: another use of a command after its end in QEMU's model of this chip; here a command ends by each way there is while its data move.
+    // CVE-2024-6519: another use of a command after its end in QEMU's model of this chip; here a command ends by each
+    // way there is while its data move.
     seed(
       "cve-2024-6519-bus-reset-in-the-data-phase",
       queued(),
@@ -280,7 +285,8 @@ function endsOfCommands(): Seed[] {
 function lengths(): Seed[] {
   const send = (length: number) => S.move(S.COMMAND, length, Place.CDB);
   return [
-    // CVE-2016-4439 and CVE-2016-4441: the ESP put a command of a length that the guest chose into a buffer of 16 bytes.
+    // CVE-2016-4439 and CVE-2016-4441: the ESP put a command of a length that the guest chose into a buffer of 16
+    // bytes.
     seed(
       "cve-2016-4441-long-command",
       command([Message.IDENTIFY], READ_10),

@@ -38,6 +38,8 @@ export const step = {
   run: (program: Program) => [LsiStep.RUN, program.flat().length, ...program.flat().flatMap(u32)],
   /** The same in guest RAM, from 0x4000. */
   runInRam: (program: Program) => [LsiStep.RUN_IN_RAM, program.flat().length, ...program.flat().flatMap(u32)],
+  /** Points DSP at guest RAM from 0x4000, which holds zeroes. */
+  startInEmptyRam: () => [LsiStep.START, 2, 0],
   ram: (address: number, bytes: readonly number[]) => [LsiStep.GUEST_RAM, ...u16(address), bytes.length, ...bytes],
   /** Lets microseconds pass. */
   time: (microseconds: number) => [LsiStep.TIME, ...u16(microseconds * 10)],

@@ -1,6 +1,6 @@
 /**
- * The devices that the VMM itself has, under a hostile guest: an input is a sequence of port, memory and configuration accesses, of
- * descriptions of fw_cfg transfers, of characters that are typed, of resets and of time.
+ * The devices that the VMM itself has, under a hostile guest: an input is a sequence of port, memory and
+ * configuration accesses, of descriptions of fw_cfg transfers, of characters that are typed, of resets and of time.
  *
  * The interrupt controllers and the timer are KVM's, and not among them.
  *
@@ -222,7 +222,9 @@ class Run {
     this.#features.hit(Kind.WRITE, 0x10000 | slot << 8 | register);
   }
 
-  /** A transfer as the guest describes it in its RAM (docs/specs/fw_cfg.rst): big-endian control, length and address. */
+  /**
+   * A transfer as the guest describes it in its RAM (docs/specs/fw_cfg.rst): big-endian control, length and address.
+   */
   #transfer(): void {
     const input = this.#input;
     const { ports } = this.machine.chipset;

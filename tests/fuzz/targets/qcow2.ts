@@ -1,8 +1,9 @@
 /**
- * qcow2 images that somebody has made up: an input is which image to begin with, what to change in it, and what the guest and `splitvm img`
- * then do with it.
+ * qcow2 images that somebody has made up: an input is which image to begin with, what to change in it, and what the
+ * guest and `splitvm img` then do with it.
  *
- * The tests of `tests/block/qcow2` spoil each field by itself, and compare with qemu-img; here several are spoilt together.
+ * The tests of `tests/block/qcow2` spoil each field by itself, and compare with qemu-img; here several are spoilt
+ * together.
  *
  * @module
  */

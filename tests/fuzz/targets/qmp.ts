@@ -1,5 +1,6 @@
 /**
- * A QMP server and a hostile client: an input is what the client sends, in pieces, and how much it reads of the answers.
+ * A QMP server and a hostile client: an input is what the client sends, in pieces, and how much it reads of the
+ * answers.
  *
  * @module
  */

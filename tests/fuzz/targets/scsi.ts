@@ -1,6 +1,6 @@
 /**
- * SCSI disks under a hostile initiator: an input is a sequence of CDBs of any length with the data of their data-out phases, moved
- * chunks, completions and failures of the image, aborts and resets.
+ * SCSI disks under a hostile initiator: an input is a sequence of CDBs of any length with the data of their data-out
+ * phases, moved chunks, completions and failures of the image, aborts and resets.
  *
  * @module
  */

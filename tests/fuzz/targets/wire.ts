@@ -1,5 +1,6 @@
 /**
- * What the two targets of the link have in common: messages as an input describes them, and the end of a socket that sends them.
+ * What the two targets of the link have in common: messages as an input describes them, and the end of a socket that
+ * sends them.
  *
  * @module
  */

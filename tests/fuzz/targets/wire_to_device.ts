@@ -1,6 +1,6 @@
 /**
- * The link from a hostile proxy to a device process, which serves it on this thread: an input is a stream of messages, of bytes that are
- * none, and of descriptors, and of what is written to the ring's memory.
+ * The link from a hostile proxy to a device process, which serves it on this thread: an input is a stream of
+ * messages, of bytes that are none, and of descriptors, and of what is written to the ring's memory.
  *
  * @module
  */
@@ -144,7 +144,8 @@ function seeds(): Seed[] {
     ...send((m) => m.setConfigRead(0, 4, Offer.MARK | Offer.RING)),
     ...send((m) => m.setRingSetup(RING_GEOMETRY), DescriptorKind.RING, DescriptorKind.DOORBELL),
   ];
-  // Bytes for the choices that make a request what it should be: lane, access and its size, space, offset, value, order.
+  // Bytes for the choices that make a request what it should be: lane, access and its size, space, offset, value,
+  // order.
   const request = (access: number, offset: number) => [Step.REQUEST, 0, 1, access, 2, 1, 1, offset, 1, 3, 1];
   const scribble = Array.from({ length: 24 }, (_, i) => [Step.RING, ...u16(i * 4), ...u32(0x01010101 * i)]).flat();
   return [

@@ -1,8 +1,9 @@
 /**
- * The link from a hostile device process to its proxy in the VMM: an input is how the device process answers the greeting, what else it
- * sends, what it writes to the ring's memory, and what the guest does meanwhile.
+ * The link from a hostile device process to its proxy in the VMM: an input is how the device process answers the
+ * greeting, what else it sends, what it writes to the ring's memory, and what the guest does meanwhile.
  *
- * All that the device process has to say is in the socket before the proxy asks, and then the stream ends: no input makes the proxy wait.
+ * All that the device process has to say is in the socket before the proxy asks, and then the stream ends: no input
+ * makes the proxy wait.
  *
  * @module
  */
@@ -197,7 +198,10 @@ class Run {
     words[word % words.length] = value;
   }
 
-  /** Sooner or later the stream ends, which a write notices: what is read may be in the shadow. Then the slot is empty, and one line has told of it. */
+  /**
+   * Sooner or later the stream ends, which a write notices: what is read may be in the shadow. Then the slot is empty,
+   * and one line has told of it.
+   */
   #checkGone(proxy: PciProxy): void {
     for (let i = 0; i < MOST_PIECES * 2 && !proxy.failed; i++) proxy.writeConfig(0xfc, 4, 0);
     this.#features.hit(Kind.ALIVE, Number(proxy.failed), this.#machine.wiring.length);
