@@ -1,11 +1,11 @@
 /**
  * What an input has reached: the measure by which a fuzzer knows that an input is worth keeping.
  *
- * Coverage of the code itself would be the usual measure, but V8's block coverage is read by way of the inspector, as
- * text for a whole script, in milliseconds; most targets here take microseconds for an input. So a target says by
- * itself what is worth reaching: a state and the one before it, an opcode and how it ended, a kind of error. Each
- * such feature is a few numbers, hashed into a map. For some it counts how often an input has reached them, by powers
- * of two: a loop that goes round more often is something new.
+ * Coverage of the code itself would be the usual measure, but V8 gives it out by way of the inspector, as a report on
+ * whole scripts: too slow to ask for after each input, of which most take less than a millisecond. So a target says by
+ * itself what is worth reaching: a state and the one before it, an opcode and how it ended, a kind of error. Each such
+ * feature is a few numbers, hashed into a map. For some it counts how often an input has reached them, by powers of
+ * two: a loop that goes round more often is something new.
  *
  * @module
  */
