@@ -120,6 +120,14 @@ function checkRoundTrip(text: string): void {
   invariant(JSON.stringify(again) === JSON.stringify(pairs), "an option string is not what it was");
 }
 
+const KNOWN_WORDS: ReadonlySet<string> = new Set(words());
+
+/** What an error is about, without names that are the user's own. */
+function placeOf(where: string): string {
+  const [option, variant = ""] = where.split(/[ ,=.]/, 2);
+  return kindOf(`${option} ${KNOWN_WORDS.has(variant) ? variant : ""}`);
+}
+
 function refusing(features: Features | undefined, attempt: () => void): void {
   try {
     attempt();
@@ -132,7 +140,7 @@ function refusing(features: Features | undefined, attempt: () => void): void {
       printable && message.length > 0 && message.length <= LONGEST_LINE,
       `a refusal: ${JSON.stringify(message)}`,
     );
-    features?.text(Kind.REFUSAL, `${kindOf(error.where).split(/[ ,=.]/, 2)} ${kindOf(error.problem)}`);
+    features?.text(Kind.REFUSAL, `${placeOf(error.where)} ${kindOf(error.problem)}`);
   }
 }
 
