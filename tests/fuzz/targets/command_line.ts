@@ -120,12 +120,12 @@ function checkRoundTrip(text: string): void {
   invariant(JSON.stringify(again) === JSON.stringify(pairs), "an option string is not what it was");
 }
 
-const KNOWN_WORDS: ReadonlySet<string> = new Set(words());
+const KNOWN_WORDS: ReadonlySet<string> = new Set([...words()].map(kindOf));
 
 /** What an error is about, without names that are the user's own. */
 function placeOf(where: string): string {
-  const [option, variant = ""] = where.split(/[ ,=.]/, 2);
-  return kindOf(`${option} ${KNOWN_WORDS.has(variant) ? variant : ""}`);
+  const [option, variant = ""] = kindOf(where).split(/[ ,=.]/, 2);
+  return `${option} ${KNOWN_WORDS.has(variant) ? variant : ""}`;
 }
 
 function refusing(features: Features | undefined, attempt: () => void): void {
