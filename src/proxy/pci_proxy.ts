@@ -330,15 +330,17 @@ export class PciProxy {
 
   #open(link: number): DeviceAccess | undefined {
     const isThere = this.#link.open(this.#lane, link) && link !== 0;
-    this.#opened = isThere ? link : 0;
-    return this.#access = isThere ? this.#openAccess(link) : undefined;
+    const { ring } = this.#link;
+    // The place of the ring may have become that of the next one's in between.
+    const isOpen = isThere && this.#link.current === link;
+    this.#opened = isOpen ? link : 0;
+    return this.#access = isOpen ? this.#openAccess(link, ring) : undefined;
   }
 
-  #openAccess(link: number): DeviceAccess {
+  #openAccess(link: number, ring: RingHandle | undefined): DeviceAccess {
     const { fd, bars, connectedAt, timeout } = this.#handle;
     const { heartbeat } = this;
     const channel = this.#channel = new Channel(fd, heartbeat && ((message) => heartbeat.take(message)));
-    const ring = this.#link.ring;
     if (ring === undefined) return new WireAccess({ channel, header: this.#header, bars, connectedAt, timeout });
     const inUse = () => this.#link.current === link;
     return new RingAccess(openLane(ring, { lane: this.#lane, link: fd, inUse, timeout }), channel, timeout);

@@ -133,7 +133,7 @@ export class SpawnerClient {
     this.#custody = custody;
     const watch = watcher.watch(fd, Ready.IN, () => {
       this.#look();
-      if (this.#hasGone) watch.cancel();
+      if (this.#hasGone || custody.hasEnded) watch.cancel();
     });
   }
 

@@ -48,11 +48,7 @@ const PATIENCE = 1500;
 /** Kills it only when the guest has written and read something since the last time. */
 const KILLER = `
 count() { grep -c "$1" "$2"; }
-device() {
-  for process in /proc/[0-9]*; do
-    if tr '\\0' ' ' 2> /dev/null < $process/cmdline | grep -q '[i]d=remote0'; then echo \${process#/proc/}; fi
-  done
-}
+device() { grep -la '[i]d=remote0' /proc/[0-9]*/cmdline 2> /dev/null | cut -d / -f 3; }
 kills=0
 while [ $kills -lt ${KILLS} ]; do
   written=$(count '^written' /lab/console.log)
