@@ -2,6 +2,7 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import scripts from "../../guests/demo/scripts.asm" with { type: "text" };
 import { Signal } from "../../src/ffi/process.ts";
+import { selfCommand } from "../../src/vmm/self_command.ts";
 import { childrenOf, commandLineOf, signalProcess, waitForState } from "../support/process_tree.ts";
 import { QmpClient, type QmpMessage } from "../support/qmp_client.ts";
 import type { Program, Stage } from "../support/stage.ts";
@@ -17,12 +18,13 @@ class Machine {
   readonly qmp: QmpClient;
   readonly #stage: Stage;
 
-  constructor(stage: Stage, properties: string, source = restart, options: readonly string[] = []) {
+  /** @param disk Options for the disk. */
+  constructor(stage: Stage, properties: string, source = restart, disk: readonly string[] = localDisk(stage)) {
     const path = `${stage.directory}/qmp.sock`;
-    const disk = localDisk(stage).map((word) => word.replace("id=lsi0", `id=lsi0,${properties}`));
-    const qmp = ["-qmp", `unix:${path},server=on,wait=off`];
+    const words = disk.map((word) => word.replace("id=lsi0", `id=lsi0,${properties}`));
+    const options = [...words, "-qmp", `unix:${path},server=on,wait=off`];
     this.#stage = stage;
-    this.vmm = startGuest(stage, source, { files: { "scripts.asm": scripts }, options: [...disk, ...qmp, ...options] });
+    this.vmm = startGuest(stage, source, { files: { "scripts.asm": scripts }, options });
     this.qmp = new QmpClient(path);
   }
 
@@ -88,6 +90,35 @@ for (const properties of ["restart=8", "restart=8,accel=off", "restart=8,sandbox
     },
   );
 }
+
+testOnKvm(
+  "what a guest has written to a qcow2 image, and has not flushed, outlives the process that wrote it",
+  (stage) => {
+    const image = `${stage.directory}/disk.qcow2`;
+    const create = [...selfCommand(), "img", "create", "-q", "-f", "qcow2", image, "1M"];
+    assertEquals(stage.start({ name: "img", command: create }).wait(), { code: 0 });
+    const disk = localDisk(stage).map((word) => word.replace(/file=.*,format=raw/, `file=${image}`));
+    const machine = new Machine(stage, "restart=3", restart, disk);
+    for (let i = 0; i < 3; i++) {
+      machine.work();
+      machine.replace();
+    }
+    assertEquals(machine.finish(), 3);
+  },
+);
+
+testOnKvm("a VMM that is killed while a device process is being replaced leaves no process", (stage) => {
+  for (const pause of [0, 10, 30, 60, 100]) {
+    const machine = new Machine(stage, "restart=on", idle);
+    machine.vmm.waitFor("waiting\r\n");
+    machine.kill();
+    const end = performance.now() + pause;
+    stage.runUntil(() => performance.now() >= end, "a moment");
+    machine.vmm.signal(Signal.KILL);
+    assertEquals(machine.vmm.wait(), { signal: Signal.KILL });
+    machine.qmp.close();
+  }
+});
 
 testOnKvm("QMP's clients hear that a device process was started again, and what it serves", (stage) => {
   const machine = new Machine(stage, "restart=1");

@@ -117,10 +117,15 @@ disk_interrupt:
         je      .acknowledge
         and     ah, DIEN_ALL            ; ISTAT0 may have been another controller's than this is
         jz      .acknowledge
+        push    ecx
+        mov     ecx, [ebx + DSPS]
+        cmp     ecx, 0xffffffff         ; it went away between the two reads
+        je      .gone
+        mov     [script_status], ecx
         or      [dma_status], ah
-        push    dword [ebx + DSPS]
-        pop     dword [script_status]
         mov     byte [interrupted], 1
+.gone:
+        pop     ecx
 .acknowledge:
         mov     dword [LAPIC_EOI], 0
         pop     ebx
