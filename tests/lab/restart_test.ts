@@ -42,7 +42,7 @@ cd /
 umount /mnt/disk
 `;
 
-/** The whole run takes some three minutes, and several times as long where much else runs. */
+/** The whole run takes some four minutes, and several times as long where much else runs. */
 const PATIENCE = 1500;
 
 /** Kills it only when the guest has written and read something since the last time. */
