@@ -67,6 +67,7 @@ function freeNumbers(taken: readonly number[], count: number): number[] {
 /** Starts the device process. What it got is closed here. @param readyEnd Where it is to say that it has all open. */
 function start(command: JailCommand, readyEnd: number): JailedProcess {
   const inherited = inheritedFds(command.config);
+  if (command.config.ready !== undefined) requireGiven("run-with ready-fd", command.config.ready);
   const files = imageFiles(command.config);
   try {
     const [ready, ...numbers] = freeNumbers(inherited, 1 + files.length);

@@ -37,7 +37,7 @@ export async function runRemote(config: RemoteConfig): Promise<number> {
   if (config.exitWithParent) endWithParent();
   const { ready } = config;
   if (ready !== undefined && !isInheritedFd(ready)) {
-    throw new Error(`run-with ready-fd=${ready}: it is not an open descriptor that this process was given`);
+    throw new Error(`run-with ready-fd: fd ${ready} is not an open descriptor that this process was given`);
   }
   const monitors = await openEndpoints(config.monitors, log);
   for (const { fd, path } of config.files) {

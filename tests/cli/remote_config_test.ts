@@ -64,6 +64,14 @@ Deno.test("files that are open already have the path that is said, or that of th
   );
 });
 
+Deno.test("who starts a device process can have it say when it has all open, on a descriptor of its own", () => {
+  assertEquals(remote(`${LSI} ${OBJECT} -run-with ready-fd=9`).ready, 9);
+  refuses(
+    `-machine remote ${LSI} ${OBJECT} -run-with ready-fd=5`,
+    "-run-with: fd=5 belongs to -object remote-object,id=robj0 already",
+  );
+});
+
 Deno.test("system calls are filtered where that is asked for", () => {
   const asked = (options: string) => remote(`${LSI} ${OBJECT} ${options}`).sandbox;
   assertEquals(["", "-sandbox on", "-sandbox off", "-sandbox enable=on"].map(asked), [false, true, false, true]);

@@ -163,6 +163,17 @@ testJail("an image that is not there is an error before anything is started", (_
   assertMatch(errors, /^splitvm jail: drive d0: Cannot open \/nowhere\/disk: there is no such file[^\n]*\n$/);
 });
 
+testJail("a descriptor that is not open, or is the runtime's own, is not taken for one that was given", (image) => {
+  for (const number of [FILE, 200]) {
+    const fixture = start(image, { words: ["-qmp", "chardev:q", "-chardev", `socket,id=q,fd=${number}`] });
+    const { status, errors } = finish(fixture);
+    closeFd(fixture.link);
+    const why =
+      `splitvm jail: character device q: fd ${number} is not an open descriptor that this process was given\n`;
+    assertEquals([status, errors], [{ code: 1 }, why]);
+  }
+});
+
 for (const name of ["TERM", "INT", "HUP", "QUIT"] as const) {
   testJail(`SIG${name} ends the device process, and then its jailer`, (image) => {
     const fixture = start(image);
