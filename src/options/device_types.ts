@@ -92,7 +92,7 @@ export const DEVICE_TYPES = {
       ),
       restart: optional(
         limit({ max: 65535 }),
-        "whether its process is started again when it is lost, or how often; off if left out; not in a device process",
+        "whether a lost process is started again, or how often; off if left out; not in a device process",
       ),
       multifunction: refused("each device has a slot of its own"),
     },
