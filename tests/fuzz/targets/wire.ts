@@ -33,6 +33,8 @@ const PAYLOAD_SIZES: Readonly<Record<number, number>> = {
   [Command.BAR_READ]: 24,
   [Command.RING_SETUP]: 8,
   [Command.RING_READY]: 504,
+  [Command.PROXY_PING]: 8,
+  [Command.PROXY_PONG]: 8,
 };
 
 /** Some bytes of a stream, and what travels with the first of them. */

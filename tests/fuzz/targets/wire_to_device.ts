@@ -27,8 +27,15 @@ const Kind = { REPLY: 0, LOG: 1, END: 2, SENT: 3 } as const;
 /** Turns after which a machine that still has something to do counts as one that never rests. */
 const TOO_MANY_TURNS = 20_000;
 
+/** What a device process sends, and how many bytes it may have. */
+const ANSWER_SIZES: Readonly<Record<number, readonly number[]>> = {
+  [Command.RET]: [0, 8],
+  [Command.RING_READY]: [504],
+  [Command.PROXY_PONG]: [8],
+};
+
 /** Stands for all commands that there are not. */
-const UNKNOWN_COMMAND = 20;
+const UNKNOWN_COMMAND = 21;
 
 /** A device process on this thread, and what hostile proxies of it have in common. */
 class Scene {
@@ -87,8 +94,7 @@ class Scene {
   #checkReplies(far: HostileEnd, request: number, features: Features): void {
     for (const { command, payload } of far.take()) {
       const size = payload.byteLength;
-      const known = command === Command.RET ? size === 0 || size === 8 : command === Command.RING_READY && size === 504;
-      invariant(known, `the device process sent command ${command} with ${size} bytes`);
+      invariant(ANSWER_SIZES[command]?.includes(size), `the device process sent command ${command} with ${size} bytes`);
       features.hit(Kind.REPLY, request, size, size === 8 && payload.getUint32(0, true) === 0xffffffff ? 1 : 0);
     }
     invariant(far.partial === 0, "the device process sent a part of a message");
@@ -149,6 +155,24 @@ function seeds(): Seed[] {
   const request = (access: number, offset: number) => [Step.REQUEST, 0, 1, access, 2, 1, 1, offset, 1, 3, 1];
   const scribble = Array.from({ length: 24 }, (_, i) => [Step.RING, ...u16(i * 4), ...u32(0x01010101 * i)]).flat();
   return [
+    seed("heartbeat", send((m) => m.setConfigRead(0, 4, Offer.MARK | Offer.PING)), [
+      ...send((m) => m.setPing(1)),
+      ...send((m) => m.setPing(0xffffffff)),
+    ]),
+    seed("heartbeat-that-was-not-agreed-upon", send((m) => m.setPing(1))),
+    seed(
+      "pong-nobody-asked-for",
+      send((m) => m.setConfigRead(0, 4, Offer.MARK | Offer.PING)),
+      send((m) => m.setPong(1)),
+    ),
+    seed(
+      "after-a-restart",
+      send((m) => m.setConfigRead(0, 4, Offer.MARK | Offer.RESTART)),
+      MAP,
+      send((m) => m.setDeviceRestarted()),
+      send((m) => m.setDeviceRestarted()),
+    ),
+    seed("restart-that-was-not-agreed-upon", MAP, send((m) => m.setDeviceRestarted())),
     seed("greeting", ...[0x10, 0x14, 0x3c].map((at) => send((m) => m.setConfigRead(at, 4)))),
     seed(
       "dma",

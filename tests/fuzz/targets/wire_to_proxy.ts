@@ -30,8 +30,8 @@ const SHUT_WR = 1;
 /** How long a device on a ring may take, in milliseconds: nobody serves it. */
 const TIMEOUT = 2;
 
-/** The first byte of an input: whether the greeting is answered as it should be, and whether a ring is offered. */
-const Start = { ANSWERED: 1, RING: 2 } as const;
+/** The first byte of an input: whether the greeting is answered as it should be, and whether a ring and a heartbeat are offered. */
+const Start = { ANSWERED: 1, RING: 2, HEARTBEAT: 4 } as const;
 
 /** What follows the greeting: pieces of the device process's stream, a 0, and then what the guest does. */
 const Step = {
@@ -44,7 +44,9 @@ const Step = {
   INTERRUPT: 6,
   PLACE_BARS: 7,
   RING: 8,
-  COUNT: 9,
+  PING: 9,
+  COLLECT_PONG: 10,
+  COUNT: 11,
 } as const;
 
 const Kind = { GREETING: 0, LOST: 1, ACCESS: 2, ALIVE: 3 } as const;
@@ -64,6 +66,7 @@ class Run {
   readonly #far: HostileEnd;
   readonly #near: number;
   readonly #lanes: number;
+  readonly #heartbeat: boolean;
   #handle: ProxyHandle | undefined;
 
   constructor(bytes: Uint8Array, features: Features, hostile: HostileDescriptors) {
@@ -75,6 +78,7 @@ class Run {
     this.#far = new HostileEnd(far);
     const start = this.#input.u8();
     this.#lanes = (start & Start.RING) === 0 ? 0 : 1;
+    this.#heartbeat = (start & Start.HEARTBEAT) !== 0;
     if ((start & Start.ANSWERED) !== 0) this.#answerGreeting();
     for (let pieces = 0; !this.#input.done && this.#input.u8() !== 0 && pieces < MOST_PIECES; pieces++) {
       this.#far.send(readPiece(this.#input, hostile));
@@ -105,7 +109,8 @@ class Run {
   }
 
   #answerGreeting(): void {
-    const answer = this.#lanes > 0 ? Offer.MARK | Offer.RING : 0;
+    const taken = (this.#lanes > 0 ? Offer.RING : 0) | (this.#heartbeat ? Offer.PING | Offer.RESTART : 0);
+    const answer = taken === 0 ? Offer.NONE : Offer.MARK | taken;
     for (let bar = 0; bar < 6; bar++) {
       for (const value of [0, 0, this.#input.pick(SIZINGS), 0]) this.#reply(value, answer);
     }
@@ -120,7 +125,11 @@ class Run {
 
   #connect(): PciProxy | undefined {
     try {
-      this.#handle = connectProxy("lsi0", this.#near, { lanes: this.#lanes, timeout: TIMEOUT });
+      this.#handle = connectProxy("lsi0", this.#near, {
+        lanes: this.#lanes,
+        timeout: TIMEOUT,
+        heartbeat: this.#heartbeat,
+      });
     } catch (error) {
       const { message, cause } = error as Error;
       if (message !== "The device process of lsi0 does not answer as a device") throw error;
@@ -163,8 +172,33 @@ class Run {
         break;
       case Step.RING:
         this.#scribble();
+        break;
+      case Step.PING:
+        this.#ping(proxy);
+        break;
+      case Step.COLLECT_PONG:
+        this.#collect(proxy);
     }
     this.#features.hit(Kind.ACCESS, step, Number(before) << 1 | Number(proxy.failed), this.#lanes);
+  }
+
+  /** Whoever watches a device pings it as long as it is there. */
+  #ping(proxy: PciProxy): void {
+    if (proxy.heartbeat === undefined) return;
+    proxy.ping();
+    this.#checkHeartbeat(proxy);
+  }
+
+  #collect(proxy: PciProxy): void {
+    if (proxy.heartbeat === undefined) return;
+    proxy.collectPong();
+    this.#checkHeartbeat(proxy);
+  }
+
+  #checkHeartbeat({ heartbeat }: PciProxy): void {
+    const { sent, answered } = heartbeat!.figures();
+    invariant(answered <= sent && sent <= answered + 1, `${sent} pings, ${answered} answers`);
+    this.#features.hit(Kind.ACCESS, Math.min(sent, 7), Math.min(answered, 7));
   }
 
   #read(read: (size: AccessSize) => number): void {
@@ -223,6 +257,7 @@ class Run {
 
 const GREETED = [Start.ANSWERED, 1, 2, 0, 0, 0, 0, 1];
 const WITH_RING = [Start.ANSWERED | Start.RING, 1, 2, 0, 0, 0, 0, 1];
+const WITH_HEARTBEAT = [Start.ANSWERED | Start.HEARTBEAT, 1, 2, 0, 0, 0, 0, 1];
 
 /** A piece of the device process's stream. */
 const sent = (...piece: Parameters<typeof messagePiece>) => [1, ...messagePiece(...piece)];
@@ -294,6 +329,17 @@ function seeds(): Seed[] {
         DescriptorKind.SHADOW,
       ),
     ),
+    seed("a-ping-that-is-answered", WITH_HEARTBEAT, sent((m) => m.setPong(1)), value(5), 0, [
+      ...[Step.PING, Step.COLLECT_PONG, Step.PING],
+      ...accesses,
+    ]),
+    seed("a-pong-before-the-answer", WITH_HEARTBEAT, sent((m) => m.setPong(1)), value(5), 0, Step.PING, accesses),
+    seed("the-answer-to-another-ping", WITH_HEARTBEAT, sent((m) => m.setPong(7)), 0, Step.PING, Step.COLLECT_PONG),
+    seed("a-pong-that-nobody-asked-for", WITH_HEARTBEAT, sent((m) => m.setPong(1)), 0, accesses),
+    seed("half-a-pong", WITH_HEARTBEAT, [1, ...bytesPiece([19, 0, 0, 0, 0, 0, 0, 0, 8, 0])], 0, [
+      ...[Step.PING, Step.COLLECT_PONG],
+      ...accesses,
+    ]),
     seed("no-answer-to-the-ring", WITH_RING, value(0), 0, accesses),
   ];
 }
@@ -305,7 +351,7 @@ export function wireToProxyTarget(): Target {
   return {
     name: "wire-to-proxy",
     maxLength: 2048,
-    dictionary: [GREETED, WITH_RING, value(0), value(0xffffffff), [Step.PLACE_BARS]].map((bytes) =>
+    dictionary: [GREETED, WITH_RING, WITH_HEARTBEAT, value(0), value(0xffffffff), [Step.PLACE_BARS]].map((bytes) =>
       Uint8Array.from(bytes)
     ),
     seeds: seeds(),
