@@ -51,7 +51,7 @@ for (const wire of ["accel=on", "accel=off"]) {
       (machine) => {
         awaitAnswers(machine, 3);
         const { pid, state } = process(machine);
-        assertEquals([state, childrenOf(machine.vmm.pid)], ["running", [pid]]);
+        assertEquals([state, childrenOf(machine.vmm.pid).includes(pid)], ["running", true]);
         signalProcess(pid, Signal.STOP);
         assertEquals(machine.qmp.waitFor("DEVICE_PROCESS_FAILED"), {
           ...{ device: "lsi0", reason: "hung", action: "none" },
