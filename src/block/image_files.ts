@@ -9,7 +9,7 @@ import { blockDeviceSize, closeFd, fileStatus, FileType, OpenFlags, readAt } fro
 import type { DriveConfig, ImageFormat } from "../options/storage.ts";
 import { folderOf, resolveImageName, showName } from "./image_names.ts";
 import { identityOf } from "./open_host_file.ts";
-import { type GivenFile, openPath, openTemporary, TEMPORARY_FOLDER } from "./open_path.ts";
+import { type GivenFile, openNamedPath, openPath, openTemporary, TEMPORARY_FOLDER } from "./open_path.ts";
 import { detectFormat, PROBE_SIZE } from "./probe.ts";
 import { hasFeature, Incompatible, parseHeader, type Qcow2Header } from "./qcow2/header.ts";
 
@@ -31,7 +31,7 @@ export function openDriveFiles({ id, file, format, readOnly, snapshot }: DriveFi
   const files: GivenFile[] = [];
   const writable = !readOnly && !snapshot;
   try {
-    openLayer(files, file, format, writable);
+    openLayer(files, { path: file, format }, writable);
     if (snapshot && !readOnly) files.push({ path: TEMPORARY_FOLDER, fd: openTemporary() });
     return files;
   } catch (cause) {
@@ -40,9 +40,17 @@ export function openDriveFiles({ id, file, format, readOnly, snapshot }: DriveFi
   }
 }
 
-function openLayer(files: GivenFile[], path: string, format: ImageFormat | undefined, writable: boolean): void {
+/** An image of a chain. */
+interface Layer {
+  readonly path: string;
+  readonly format: ImageFormat | undefined;
+  /** Whether another image names it, and not the user. @default {false} */
+  readonly named?: boolean;
+}
+
+function openLayer(files: GivenFile[], { path, format, named }: Layer, writable: boolean): void {
   const access = writable ? OpenFlags.O_RDWR : OpenFlags.O_RDONLY;
-  const fd = openPath("open", path, access);
+  const fd = named ? openNamedPath(path, access) : openPath("open", path, access);
   const isAgain = files.some((file) => identityOf(file.fd) === identityOf(fd));
   files.push({ path, fd });
   const header = headerOf(fd, path, format);
@@ -51,13 +59,13 @@ function openLayer(files: GivenFile[], path: string, format: ImageFormat | undef
   if (dataFile !== undefined && hasFeature(incompatibleFeatures, Incompatible.EXTERNAL_DATA_FILE)) {
     naming(path, "data file", dataFile, () => {
       const data = resolveImageName(dataFile, "");
-      files.push({ path: data, fd: openPath("open", data, access) });
+      files.push({ path: data, fd: openNamedPath(data, access) });
     });
   }
   if (backingFile === undefined) return;
   naming(path, "backing file", backingFile, () => {
     const served = backingFormat === "raw" || backingFormat === "qcow2" ? backingFormat : undefined;
-    openLayer(files, resolveImageName(backingFile, folderOf(path)), served, false);
+    openLayer(files, { path: resolveImageName(backingFile, folderOf(path)), format: served, named: true }, false);
   });
 }
 

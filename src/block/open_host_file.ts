@@ -29,7 +29,7 @@ import { DirectIo } from "./direct_io.ts";
 import { EngineFile, type EngineFileOptions } from "./engine_file.ts";
 import { FileIo } from "./file_io.ts";
 import { leaseEngine } from "./io_engine.ts";
-import { openPath } from "./open_path.ts";
+import { describeOtherType, openNamedPath, openPath } from "./open_path.ts";
 
 /** How a file is opened. */
 export interface HostFileOptions {
@@ -50,6 +50,8 @@ export interface HostFileOptions {
    * @default {false}
    */
   readonly forceShare?: boolean;
+  /** Whether an image names the file, and not a user: see {@linkcode openNamedPath}. @default {false} */
+  readonly named?: boolean;
 }
 
 /** The largest file: offsets are safe integers, up to the end of the last block of any size. */
@@ -57,14 +59,6 @@ const LARGEST = 2 ** 53 - 65536;
 
 /** What is asked of a block device besides the operations of every file. */
 const DEVICE_OPERATIONS = [FileOperation.DISCARD, FileOperation.ZERO_OUT];
-
-/** What kinds of file hold no images. */
-const OTHER_TYPES: ReadonlyMap<number, string> = new Map([
-  [FileType.DIRECTORY, "a directory"],
-  [FileType.CHARACTER_DEVICE, "a character device"],
-  [FileType.FIFO, "a FIFO"],
-  [FileType.SOCKET, "a socket"],
-]);
 
 /**
  * Opens a file or block device, and locks it against other programs, QEMU included.
@@ -75,7 +69,8 @@ const OTHER_TYPES: ReadonlyMap<number, string> = new Map([
 export function openHostFile(target: string | number, options: HostFileOptions): HostFile {
   const access = options.readOnly ? OpenFlags.O_RDONLY : OpenFlags.O_RDWR;
   const name = typeof target === "string" ? target : `descriptor ${target}`;
-  const fd = typeof target === "string" ? openPath("open", target, access) : target;
+  const open = (path: string) => options.named ? openNamedPath(path, access) : openPath("open", path, access);
+  const fd = typeof target === "string" ? open(target) : target;
   try {
     return adopt(fd, name, options);
   } catch (error) {
@@ -90,7 +85,10 @@ export function openHostFile(target: string | number, options: HostFileOptions):
  *
  * @throws {Error} as {@linkcode openHostFile}.
  */
-export function createHostFile(path: string, options: Omit<HostFileOptions, "readOnly" | "forceShare">): HostFile {
+export function createHostFile(
+  path: string,
+  options: Omit<HostFileOptions, "readOnly" | "forceShare" | "named">,
+): HostFile {
   const fd = openPath("create", path, OpenFlags.O_RDWR | OpenFlags.O_CREAT, 0o644);
   try {
     return adopt(fd, path, options, true);
@@ -147,10 +145,8 @@ function leaseFor(name: string, { loop, aio }: HostFileOptions) {
 
 function identify(fd: number, name: string): HostFile["kind"] {
   const type = fileStatus(fd).mode & FileType.MASK;
-  if (type !== FileType.REGULAR && type !== FileType.BLOCK_DEVICE) {
-    const what = OTHER_TYPES.get(type) ?? "of an unknown type";
-    throw new Error(`Cannot open ${name}: it is ${what}, not a regular file or block device`);
-  }
+  const otherType = describeOtherType(type);
+  if (otherType !== undefined) throw new Error(`Cannot open ${name}: ${otherType}`);
   setNonblocking(fd, false);
   return type === FileType.REGULAR ? "file" : "device";
 }

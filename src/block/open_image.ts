@@ -85,7 +85,7 @@ function* openLayer(path: string, options: ImageOptions, above: Chain): Coroutin
   const again = identity === undefined ? undefined : above.find((image) => image.identity === identity);
   if (again !== undefined) throw new Error(`the chain of backing files leads back to ${again.path}`);
   const { loop, cache, aio, readOnly = false, forceShare } = options;
-  const file = openHostFile(path, { loop, cache, aio, readOnly, forceShare });
+  const file = openHostFile(path, { loop, cache, aio, readOnly, forceShare, named: above.length > 0 });
   try {
     const format = options.format ?? (yield* probeFormat(file));
     if (format === "raw") return { device: rawDevice(file, options, above), format, backingDepth: 0 };
@@ -151,7 +151,7 @@ function openDataFile(header: Qcow2Header, path: string, options: ImageOptions):
   if (name === undefined || !hasFeature(incompatibleFeatures, Incompatible.EXTERNAL_DATA_FILE)) return undefined;
   const { loop, cache, aio, readOnly, forceShare } = options;
   try {
-    return openHostFile(resolveImageName(name, ""), { loop, cache, aio, readOnly, forceShare });
+    return openHostFile(resolveImageName(name, ""), { loop, cache, aio, readOnly, forceShare, named: true });
   } catch (cause) {
     throw new Error(`Cannot open ${path}: its data file ${showName(name)}`, { cause });
   }

@@ -124,6 +124,8 @@ const SYSCALLS = {
   waitid: { number: 247, parameters: ["i32", "i32", "buffer", "i32", "pointer"], result: "i32" },
   // int openat(int dirfd, const char *pathname, int flags, mode_t mode)
   openat: { number: 257, parameters: ["i32", "buffer", "i32", "u32"], result: "i32" },
+  // int openat2(int dirfd, const char *pathname, const struct open_how *how, size_t size)
+  openat2: { number: 437, parameters: ["i32", "buffer", "buffer", "usize"], result: "i32" },
   // int unlinkat(int dirfd, const char *pathname, int flags)
   unlinkat: { number: 263, parameters: ["i32", "buffer", "i32"], result: "i32" },
   // ssize_t readlinkat(int dirfd, const char *pathname, char *buf, size_t bufsiz)

@@ -67,7 +67,7 @@ function* behind(
   { backingFile, backingFormat, dataFile }: Qcow2Header,
   loop: EventLoop,
 ): Coroutine<{ backing?: BlockDevice; dataFile?: HostFile }> {
-  const data = dataFile === undefined ? undefined : openHostFile(resolveImageName(dataFile, ""), { loop });
+  const data = dataFile === undefined ? undefined : openHostFile(resolveImageName(dataFile, ""), { loop, named: true });
   if (backingFile === undefined) return { dataFile: data };
   try {
     const format = knownFormat(path, backingFormat);

@@ -1,7 +1,8 @@
-import { assertEquals, assertThrows } from "@std/assert";
+import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { openDriveFiles } from "../../src/block/image_files.ts";
 import { openImage } from "../../src/block/open_image.ts";
 import { closeGivenFiles, findGivenFile, giveFiles, openPath } from "../../src/block/open_path.ts";
+import { errorChain } from "../../src/error_chain.ts";
 import { EventLoop } from "../../src/event_loop.ts";
 import { closeFd, isOpenFd, openFile, OpenFlags, statusFlags } from "../../src/ffi/file.ts";
 import { leakingNothing } from "../support/leaks.ts";
@@ -142,5 +143,48 @@ Deno.test(
     closeGivenFiles();
     assertEquals([reader, writer, other].map(isOpenFd), [true, true, false]);
     [reader, writer].forEach(closeFd);
+  }),
+);
+
+/** Checks why an image's files are not opened. */
+function assertRefused(image: string, why: string): void {
+  assertStringIncludes(errorChain(assertThrows(() => filesOf(image))), why);
+}
+
+/** Replaces a name inside an image by another one of the same length. */
+function rename(image: string, from: string, to: string): void {
+  const bytes = Deno.readFileSync(image);
+  const at = new TextDecoder("latin1").decode(bytes).indexOf(from);
+  bytes.set(new TextEncoder().encode(to), at);
+  Deno.writeFileSync(image, bytes);
+}
+
+testNeeding(
+  [QEMU_IMG],
+  "an image that names the memory or the descriptors of whoever opens it gets neither",
+  inFolder((folder) => {
+    const image = `${folder}/top.qcow2`;
+    const other = `${folder}/other.img`;
+    Deno.writeFileSync(other, new Uint8Array(512));
+    const fd = openFile(other, OpenFlags.O_RDWR);
+    const link = `/proc/self/fd/${fd}`;
+    create(folder, "-u", "-b", "/proc/self/mem", "-F", "raw", "top.qcow2", "1M");
+    assertRefused(image, "Cannot open /proc/self/mem: images do not lie in proc");
+    create(folder, "-u", "-b", link, "-F", "raw", "top.qcow2", "1M");
+    assertRefused(image, `Cannot open ${link}: too many symbolic links`);
+    create(folder, "-o", "data_file=proc_self_mem_", "top.qcow2", "1M");
+    rename(image, "proc_self_mem_", "/proc/self/mem");
+    assertRefused(image, "Cannot open /proc/self/mem: images do not lie in proc");
+    closeFd(fd);
+  }),
+);
+
+testNeeding(
+  [QEMU_IMG],
+  "what an image names is opened only if it is a file or a block device",
+  inFolder((folder) => {
+    create(folder, "-u", "-b", "/dev/null", "-F", "raw", "top.qcow2", "1M");
+    const wanted = "Cannot open /dev/null: it is a character device, not a regular file or block device";
+    assertRefused(`${folder}/top.qcow2`, wanted);
   }),
 );
