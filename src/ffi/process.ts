@@ -39,8 +39,6 @@ const POSIX_SPAWN_SETPGROUP = 2;
 const OPAQUE_SIZE = 512;
 /** A sigset_t with every signal. */
 const ALL_SIGNALS = new Uint8Array(128).fill(0xff);
-/** Duplicates made for a spawn live above any number that a child asks for. */
-const SPARE_FDS = 512;
 
 const P_PIDFD = 3;
 const WNOHANG = 1;
@@ -129,17 +127,16 @@ export function spawn(options: SpawnOptions): ChildProcess {
   try {
     must("posix_spawnattr_setflags", libc.posix_spawnattr_setflags(attributes, flags));
     if (options.blockSignals) must("setsigmask", libc.posix_spawnattr_setsigmask(attributes, ALL_SIGNALS));
-    let highest = 2;
+    const highest = Math.max(2, ...(options.descriptors?.keys() ?? []));
     for (const [number, fd] of options.descriptors ?? []) {
       // By way of a spare number, so that no dup2 overwrites the source of a later one.
       const source = fd ?? openFile("/dev/null", OpenFlags.O_RDWR);
       try {
-        spare.push(duplicateFd(source, SPARE_FDS));
+        spare.push(duplicateFd(source, highest + 1));
       } finally {
         if (fd === null) closeFd(source);
       }
       must("adddup2", libc.posix_spawn_file_actions_adddup2(actions, spare.at(-1)!, number));
-      highest = Math.max(highest, number);
     }
     for (let number = 3; number < highest; number++) {
       if (!options.descriptors?.has(number)) {

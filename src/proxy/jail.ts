@@ -107,9 +107,6 @@ const SHARED_NAMESPACES = Namespace.MOUNT + Namespace.NETWORK + Namespace.IPC + 
 const LIMITS: Limits = { CORE: 0, DESCRIPTORS: 1024, MESSAGE_QUEUES: 0 };
 const MOST_TASKS = 64;
 
-/** Duplicates made for a child live here, or above any number that it asks for. */
-const SPARE_FDS = 512;
-
 const CLOSE_RANGE_CLOEXEC = 4;
 const READ_AND_EXECUTE = FileAccess.EXECUTE | FileAccess.READ_FILE | FileAccess.READ_DIRECTORY;
 
@@ -239,7 +236,7 @@ function attempt(options: JailOptions, way: Attempt): ChildProcess {
 /** Duplicates of what the child gets, out of the way of the numbers that it gets them under. */
 export function spareDescriptors(descriptors: JailOptions["descriptors"]): Map<number, number> {
   const spares = new Map<number, number>();
-  const above = Math.max(SPARE_FDS, ...[...descriptors.keys()].map((number) => number + 1));
+  const above = Math.max(2, ...descriptors.keys()) + 1;
   try {
     for (const [number, fd] of descriptors) {
       const source = fd ?? openFile("/dev/null", OpenFlags.O_RDWR);

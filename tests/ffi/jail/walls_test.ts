@@ -51,6 +51,16 @@ testNeeding([NAMESPACES], "a new root has what was put there, for reading only, 
   assertEquals(results.slice(6), new Array(4).fill(-Errno.EROFS));
 });
 
+Deno.test("a limit that is lower already stays as it is", () => {
+  const lower = limitResources({ DESCRIPTORS: 20 });
+  const higher = new Uint8Array(BigUint64Array.of(21n, 21n).buffer);
+  const [, stillLow] = behind([...dropCapabilities(), ...lower, ...limitResources({ DESCRIPTORS: 1024 })], [
+    call("getpid", []),
+    call("prlimit64", [0, 7, higher, 0]),
+  ]).results;
+  assertEquals(stillLow, -Errno.EPERM);
+});
+
 testNeeding([NAMESPACES], "a /proc of its own shows a process no other", () => {
   const root = replaceRoot([], { proc: true });
   const calls = [
