@@ -20,7 +20,7 @@ ABRT_INTERRUPT  equ 0x10                ; in DSTAT and DIEN
 IOAPIC_INPUT    equ 21
 DEVICE_VECTOR   equ 0x42
 LPC_PIRQE_ROUT  equ 0x68
-SOME_TIME       equ 2000000             ; ticks of the local APIC's timer, 16 ns each
+SOME_TIME       equ 20000000            ; ticks of the local APIC's timer, 16 ns each: a device process may wait for its turn on a busy host
 BOOTS           equ 0x30000
 STACK_SIZE      equ 0x1000
 
