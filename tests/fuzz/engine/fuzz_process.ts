@@ -7,7 +7,8 @@
  *
  * @module
  */
-import { CurrentInput, type Job, type JobResult, type Progress } from "./job.ts";
+import { kindOf } from "./features.ts";
+import { CurrentInput, type Extent, type FoundCase, type Job, type JobResult, type Line } from "./job.ts";
 
 /** How long a process may take to start and to make a target, in milliseconds. */
 const START_PATIENCE = 120_000;
@@ -38,12 +39,18 @@ function lineStream(): TransformStream<string, string> {
   });
 }
 
+/** Signals that somebody sends who wants an end: no target does. */
+const ENDING: ReadonlySet<string> = new Set(["SIGINT", "SIGTERM"]);
+
 /** A fuzzing process, started for the first job. */
 export class FuzzProcess {
-  readonly #inputFile = Deno.makeTempFileSync({ prefix: "splitvm-fuzz-" });
+  /** Has the input's file, and is what the process takes for /tmp, so that nothing is left of one that was killed. */
+  readonly #folder = Deno.makeTempDirSync({ prefix: "splitvm-fuzz-" });
+  readonly #inputFile = `${this.#folder}/input`;
   readonly #targets: URL;
   readonly #patience: number;
   #child: Child | undefined;
+  #stopped = false;
 
   /**
    * @param options `targets`: the module that has the targets. `patience`: after how many milliseconds of silence a
@@ -53,46 +60,51 @@ export class FuzzProcess {
   constructor({ targets = new URL("../targets/mod.ts", import.meta.url), patience = PATIENCE } = {}) {
     this.#targets = targets;
     this.#patience = patience;
-    Deno.truncateSync(this.#inputFile, CurrentInput.SIZE);
+    Deno.writeFileSync(this.#inputFile, new Uint8Array(CurrentInput.SIZE));
   }
 
-  /** Carries out a job. @param onProgress Called about every second with the number of inputs. */
-  async run(job: Job, onProgress: (inputs: number) => void = () => {}): Promise<JobResult> {
-    const child = this.#child ??= this.#start();
-    let inputs = 0;
+  /** Carries out a job. @param onFinding Called with each finding at once. */
+  async run(job: Job, onFinding: (finding: FoundCase) => void = () => {}): Promise<JobResult> {
     const start = performance.now();
-    const failed = async (what: string) => {
-      const finding = { input: this.#currentInput(), what };
-      await this.#end(true);
-      const seconds = (performance.now() - start) / 1000;
-      return {
-        kind: "result",
-        target: job.target,
-        inputs,
-        seconds,
-        features: 0,
-        corpus: 0,
-        findings: [finding],
-        kept: [],
-      } as const;
+    const findings: FoundCase[] = [];
+    const found = (finding: FoundCase) => {
+      findings.push(finding);
+      onFinding(finding);
     };
-    await child.writer.write(new TextEncoder().encode(`${JSON.stringify(job)}\n`));
+    let extent: Extent = { inputs: 0, features: 0, corpus: 0 };
+    const ended = (kept?: readonly string[]): JobResult => {
+      const { inputs, features, corpus } = extent;
+      const seconds = (performance.now() - start) / 1000;
+      return { target: job.target, inputs, features, corpus, seconds, findings, kept };
+    };
+    if (this.#stopped) return ended();
+    const child = this.#child ??= this.#start();
+    // What it dies of before it has read the job is told by its end.
+    await child.writer.write(new TextEncoder().encode(`${JSON.stringify(job)}\n`)).catch(() => {});
     for (let patience = START_PATIENCE;; patience = this.#patience) {
       const line = await this.#nextLine(child, patience);
-      if (line === "silence") return failed(`the process has hung for ${patience / 1000} s with this input`);
-      if (line === undefined) return failed(`the process has died with this input: ${await this.#fate()}`);
-      if (line.kind === "result") return line;
-      if (line.memory > MEMORY_LIMIT) {
-        return failed(`the process takes ${line.memory} bytes, at the latest with this input`);
+      const loss = line === undefined ? await this.#fate(child) : lossOf(line, patience);
+      if (line === undefined || line === "silence" || loss !== undefined) {
+        if (loss !== undefined) found({ input: this.#currentInput(), what: loss, signature: kindOf(loss) });
+        await this.#end(true);
+        return ended();
       }
-      onProgress(inputs = line.inputs);
+      if (line.kind === "discovery") found(line);
+      else extent = line;
+      if (line.kind === "completion") return ended(line.kept);
     }
   }
 
-  /** Ends the process. */
+  /** Ends the process at once, and with it the job: its result is what there is. */
+  stop(): void {
+    this.#stopped = true;
+    if (this.#child !== undefined) kill(this.#child.process);
+  }
+
+  /** Ends the process, and removes its files. */
   async close(): Promise<void> {
-    await this.#end(false);
-    Deno.removeSync(this.#inputFile);
+    await this.#end(this.#stopped);
+    Deno.removeSync(this.#folder, { recursive: true });
   }
 
   #start(): Child {
@@ -111,6 +123,7 @@ export class FuzzProcess {
         this.#inputFile,
         this.#targets.href,
       ],
+      env: { TMPDIR: this.#folder },
       stdin: "piped",
       stdout: "piped",
       stderr: "inherit",
@@ -119,7 +132,7 @@ export class FuzzProcess {
     return { process, writer: process.stdin.getWriter(), lines };
   }
 
-  async #nextLine({ lines }: Child, patience: number): Promise<Progress | JobResult | "silence" | undefined> {
+  async #nextLine({ lines }: Child, patience: number): Promise<Line | "silence" | undefined> {
     let timer: ReturnType<typeof setTimeout> | undefined;
     const silence = new Promise<"silence">((resolve) => timer = setTimeout(() => resolve("silence"), patience));
     const line = await Promise.race([lines.read(), silence]);
@@ -128,9 +141,11 @@ export class FuzzProcess {
     return line.done ? undefined : JSON.parse(line.value);
   }
 
-  async #fate(): Promise<string> {
-    const { code, signal } = await this.#child!.process.status;
-    return signal ?? `status ${code}`;
+  /** What a process that has ended has died of; undefined when it was told to end. */
+  async #fate({ process }: Child): Promise<string | undefined> {
+    const { code, signal } = await process.status;
+    if (this.#stopped || signal !== null && ENDING.has(signal)) return undefined;
+    return `the process has died with this input: ${signal ?? `status ${code}`}`;
   }
 
   #currentInput(): string {
@@ -148,6 +163,13 @@ export class FuzzProcess {
     await child.lines.cancel();
     await child.process.status;
   }
+}
+
+/** Why a process has to be given up. */
+function lossOf(line: Line | "silence", patience: number): string | undefined {
+  if (line === "silence") return `the process has hung for ${patience / 1000} s with this input`;
+  if (line.kind !== "progress" || line.memory <= MEMORY_LIMIT) return undefined;
+  return `the process takes ${line.memory} bytes, at the latest with this input`;
 }
 
 function kill(process: Deno.ChildProcess): void {

@@ -16,6 +16,8 @@ export interface Finding {
   readonly input: Uint8Array;
   /** What it breaks: the error, with its stack. */
   readonly what: string;
+  /** Equal for what is the same mistake. */
+  readonly signature: string;
 }
 
 /** What a {@linkcode Fuzzer} is made of. */
@@ -27,6 +29,8 @@ export interface FuzzerOptions {
   readonly corpus?: readonly Uint8Array[];
   /** Called with each input before it is run. */
   readonly onInput?: (input: Uint8Array) => void;
+  /** Called with each finding, as small as it gets. */
+  readonly onFinding?: (finding: Finding) => void;
 }
 
 /** Inputs that are kept at most; then a new one takes the place of another. */
@@ -52,17 +56,19 @@ export class Fuzzer {
   readonly #target: Target;
   readonly #random: Random;
   readonly #onInput: (input: Uint8Array) => void;
+  readonly #onFinding: (finding: Finding) => void;
   /** Still to be run as they are. */
   readonly #pending: Uint8Array[];
   readonly #corpus: Uint8Array[] = [];
   readonly #findings = new Map<string, Finding>();
   #inputs = 0;
 
-  constructor({ target, seed, corpus = [], onInput = () => {} }: FuzzerOptions) {
+  constructor({ target, seed, corpus = [], onInput = () => {}, onFinding = () => {} }: FuzzerOptions) {
     this.#target = target;
     // Seeds that are near each other make numbers that are not.
     this.#random = randomNumbers(Math.imul(seed + 1, 0x9e3779b1));
     this.#onInput = onInput;
+    this.#onFinding = onFinding;
     this.#pending = [...target.seeds.map(({ bytes }) => bytes), ...corpus].reverse();
   }
 
@@ -125,6 +131,8 @@ export class Fuzzer {
       what = describe(again.value);
       return true;
     });
-    this.#findings.set(signature, { input: smallest, what });
+    const finding = { input: smallest, what, signature };
+    this.#findings.set(signature, finding);
+    this.#onFinding(finding);
   }
 }

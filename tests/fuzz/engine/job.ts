@@ -8,6 +8,7 @@
 export interface Job {
   readonly target: string;
   readonly seed: number;
+  /** With 0 nothing is fuzzed: what is wanted is {@linkcode Job.keep} of the corpus. */
   readonly inputs?: number;
   readonly seconds?: number;
   /** Inputs to begin with, in base64. */
@@ -21,28 +22,48 @@ export interface FoundCase {
   /** The input, in base64. */
   readonly input: string;
   readonly what: string;
+  /** Equal for what is the same mistake. */
+  readonly signature: string;
+}
+
+/** How far a job has come. */
+export interface Extent {
+  readonly inputs: number;
+  readonly features: number;
+  /** Inputs that have reached something new. */
+  readonly corpus: number;
 }
 
 /** Said about every second. */
-export interface Progress {
+export interface Progress extends Extent {
   readonly kind: "progress";
-  readonly inputs: number;
   /** Resident memory in bytes. */
   readonly memory: number;
 }
 
-/** Said at the end of a job. */
-export interface JobResult {
-  readonly kind: "result";
-  readonly target: string;
-  readonly inputs: number;
-  readonly seconds: number;
-  readonly features: number;
-  /** Inputs that have reached something new. */
-  readonly corpus: number;
-  readonly findings: readonly FoundCase[];
+/** Said as soon as something is found: the process may not live until its job's end. */
+export interface Discovery extends FoundCase {
+  readonly kind: "discovery";
+}
+
+/** Said at the end of a job, after its discoveries. */
+export interface Completion extends Extent {
+  readonly kind: "completion";
   /** See {@linkcode Job.keep}; in base64. */
   readonly kept: readonly string[];
+}
+
+/** A line on the standard output of a fuzzing process. */
+export type Line = Progress | Discovery | Completion;
+
+/** What a job has come to. */
+export interface JobResult extends Extent {
+  readonly target: string;
+  readonly seconds: number;
+  /** Its last one may be the input with which the process was lost. */
+  readonly findings: readonly FoundCase[];
+  /** See {@linkcode Job.keep}; in base64. Undefined when the job did not come to its end. */
+  readonly kept: readonly string[] | undefined;
 }
 
 /** Where the input that is being run lies in a shared file: its length in 32 bits, then its bytes. */

@@ -8,7 +8,7 @@ import { openFile, OpenFlags } from "../../../src/ffi/file.ts";
 import { mapFile } from "../../../src/ffi/memory.ts";
 import { distil } from "./distil.ts";
 import { Fuzzer } from "./fuzzer.ts";
-import { CurrentInput, type Job, type JobResult, type Progress } from "./job.ts";
+import { CurrentInput, type Extent, type Job, type Line } from "./job.ts";
 import type { Target } from "./target.ts";
 
 /** Milliseconds between two lines of progress. */
@@ -20,7 +20,7 @@ const LOOK_INTERVAL = 16;
 /** What a module of targets exports. */
 type Targets = Readonly<Record<string, () => Target>>;
 
-function say(line: Progress | JobResult): void {
+function say(line: Line): void {
   const bytes = new TextEncoder().encode(`${JSON.stringify(line)}\n`);
   for (let at = 0; at < bytes.length;) at += Deno.stdout.writeSync(bytes.subarray(at));
 }
@@ -34,35 +34,36 @@ function recorder(path: string): (input: Uint8Array) => void {
   };
 }
 
-function run(target: Target, job: Job, record: (input: Uint8Array) => void): JobResult {
-  const { seed, inputs = Infinity, seconds = Infinity, corpus, keep } = job;
-  const start = performance.now();
+function run(target: Target, job: Job, record: (input: Uint8Array) => void): void {
+  const { seed, inputs = Infinity, seconds = Infinity, keep } = job;
+  const corpus = job.corpus.map((text) => Uint8Array.fromBase64(text));
   const fuzzer = new Fuzzer({
     target,
     seed,
-    corpus: corpus.map((text) => Uint8Array.fromBase64(text)),
+    corpus,
     onInput: record,
+    onFinding: ({ input, what, signature }) => say({ kind: "discovery", input: input.toBase64(), what, signature }),
   });
+  const extent = (): Extent => ({
+    inputs: fuzzer.inputs,
+    features: fuzzer.features.total,
+    corpus: fuzzer.corpus.length,
+  });
+  const start = performance.now();
   const end = start + seconds * 1000;
   for (let look = start, told = start; fuzzer.inputs < inputs && look < end; look = performance.now()) {
     for (let i = 0; i < LOOK_INTERVAL && fuzzer.inputs < inputs; i++) fuzzer.step();
     if (look - told < PROGRESS_INTERVAL) continue;
-    say({ kind: "progress", inputs: fuzzer.inputs, memory: Deno.memoryUsage().rss });
+    say({ kind: "progress", ...extent(), memory: Deno.memoryUsage().rss });
     told = look;
   }
-  return {
-    kind: "result",
-    target: job.target,
-    inputs: fuzzer.inputs,
-    seconds: (performance.now() - start) / 1000,
-    features: fuzzer.features.total,
-    corpus: fuzzer.corpus.length,
-    findings: fuzzer.findings.map(({ input, what }) => ({ input: input.toBase64(), what })),
-    kept: distil(target, fuzzer.corpus, keep).map((input) => input.toBase64()),
-  };
+  const kept = distil(target, inputs === 0 ? corpus : fuzzer.corpus, keep);
+  say({ kind: "completion", ...extent(), kept: kept.map((input) => input.toBase64()) });
 }
 
 if (import.meta.main) {
+  // A terminal sends it to each process; when to end is for the one that has started this one to say.
+  Deno.addSignalListener("SIGINT", () => {});
   const [inputFile, module] = Deno.args;
   const record = recorder(inputFile);
   const { TARGETS } = await import(module) as { TARGETS: Targets };
@@ -73,8 +74,8 @@ if (import.meta.main) {
     for (const line of lines) {
       const job: Job = JSON.parse(line);
       const target = TARGETS[job.target]();
-      say({ kind: "progress", inputs: 0, memory: 0 });
-      say(run(target, job, record));
+      say({ kind: "progress", inputs: 0, features: 0, corpus: 0, memory: 0 });
+      run(target, job, record);
     }
   }
 }
