@@ -6,7 +6,7 @@
 import { createDoorbell } from "../../../src/ffi/doorbell.ts";
 import { createEventFd, createTimerFd } from "../../../src/ffi/event.ts";
 import { createPipe, openFile, OpenFlags } from "../../../src/ffi/file.ts";
-import { createMemoryFile } from "../../../src/ffi/memory.ts";
+import { createMemoryFile, mapFile } from "../../../src/ffi/memory.ts";
 import { createSocketPair } from "../../../src/ffi/socket.ts";
 import { createRingMemory, createShadowMemory, type SharedMemory } from "../../../src/link/ring/memory.ts";
 import type { RingGeometry } from "../../../src/link/ring/layout.ts";
@@ -46,10 +46,14 @@ const MOST = 9;
 /** They stay open as long as the process lives: a message has its peer get another one for the same thing. */
 export class HostileDescriptors {
   readonly ring: SharedMemory = createRingMemory(RING_GEOMETRY);
+  /** The file that is guest RAM, as this side sees it. */
+  readonly ram: Int32Array<ArrayBuffer>;
   readonly #fds: readonly number[];
 
   constructor() {
     const ram = createMemoryFile("fuzz-ram", RAM_FILE_SIZE);
+    const { bytes } = mapFile(ram, 0, RAM_FILE_SIZE);
+    this.ram = new Int32Array(bytes.buffer, bytes.byteOffset, RAM_FILE_SIZE / 4);
     const readOnly = openFile(`/proc/self/fd/${ram}`, OpenFlags.O_RDONLY);
     this.#fds = [
       ...[

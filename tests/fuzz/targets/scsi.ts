@@ -15,6 +15,7 @@ import { ByteReader } from "../engine/byte_reader.ts";
 import { input, type Piece } from "../engine/byte_writer.ts";
 import type { Features } from "../engine/features.ts";
 import { invariant, type Seed, type Target } from "../engine/target.ts";
+import { checkAmount, checkSense, SectorModel } from "./scsi_model.ts";
 
 const Step = {
   COMMAND: 0,
@@ -42,6 +43,16 @@ const DISKS = [
   { discardGranularity: 512 },
 ] as const;
 
+/** Bits of an input's first byte; those below say which disk. */
+const Trait = { PATTERN: 0x10, IN_PIECES: 0x20, DEFERRED: 0x40, LARGE_BLOCKS: 0x80 } as const;
+/** In a command's byte: REQUEST SENSE follows at once where it ends with CHECK CONDITION. */
+const ASK_FOR_SENSE = 0x40;
+
+/** Sectors that differ from each other. */
+const PATTERN = Uint8Array.from({ length: DISK_SIZE }, (_, i) => i * 7 + (i >> 9) * 13 + 1);
+
+const CHECK_CONDITION = 2;
+
 const KNOWN: ReadonlySet<number> = new Set(Object.values(OperationCode));
 const READ = [OperationCode.READ_10, 0, 0, 0, 0, 0, 0, 0, 1, 0];
 
@@ -54,16 +65,23 @@ class Run {
   readonly #bus = new ParallelScsiBus();
   readonly #initiator: TestInitiator;
   readonly #started: Exchange[] = [];
+  readonly #blockSize: number;
+  /** Undefined where commands overlap, or end later than they are sent. */
+  readonly #model: SectorModel | undefined;
 
   constructor(bytes: Uint8Array, features: Features) {
     this.#input = new ByteReader(bytes);
     this.#features = features;
     const kind = this.#input.u8();
-    this.#drive = new MemoryDevice(DISK_SIZE, { ...DISKS[kind % DISKS.length], deferred: (kind & 0x40) !== 0 });
-    this.#disk = new Disk(this.#drive, { queueDepth: QUEUE_DEPTH, logicalBlockSize: (kind & 0x80) === 0 ? 512 : 4096 });
+    const deferred = (kind & Trait.DEFERRED) !== 0;
+    this.#drive = new MemoryDevice(DISK_SIZE, { ...DISKS[kind % DISKS.length], deferred });
+    if ((kind & Trait.PATTERN) !== 0) this.#drive.bytes.set(PATTERN);
+    this.#blockSize = (kind & Trait.LARGE_BLOCKS) === 0 ? 512 : 4096;
+    this.#disk = new Disk(this.#drive, { queueDepth: QUEUE_DEPTH, logicalBlockSize: this.#blockSize });
     this.#bus.attach(0, 0, this.#disk);
     this.#initiator = new TestInitiator(this.#bus.target(0)!);
-    this.#initiator.prompt = (kind & 0x20) === 0;
+    this.#initiator.prompt = (kind & Trait.IN_PIECES) === 0;
+    if (this.#initiator.prompt && !deferred) this.#model = new SectorModel(this.#drive, this.#blockSize);
   }
 
   perform(): void {
@@ -120,7 +138,17 @@ class Run {
     const lun = (how & 0x80) === 0 ? 0 : 3;
     const attributes = Object.values(TaskAttribute);
     const attribute = attributes[(how >> 4 & 3) % attributes.length];
-    if (cdb.length > 0) this.#started.push(this.#initiator.start([...cdb], out, lun, attribute));
+    if (cdb.length === 0) return;
+    const exchange = this.#initiator.start([...cdb], out, lun, attribute);
+    this.#started.push(exchange);
+    if (exchange.status !== undefined) this.#model?.check(exchange, cdbOf(exchange), out);
+    if ((how & ASK_FOR_SENSE) !== 0 && exchange.status === CHECK_CONDITION) this.#askForSense(lun);
+  }
+
+  #askForSense(lun: number): void {
+    const exchange = this.#initiator.start(REQUEST_SENSE, undefined, lun);
+    this.#started.push(exchange);
+    if (this.#model !== undefined) checkSense(exchange, cdbOf(exchange), true);
   }
 
   #cancel(exchange: Exchange | undefined): void {
@@ -141,8 +169,11 @@ class Run {
     return exchange;
   }
 
-  #note({ request, status, data, taken }: Exchange): void {
-    const { cdb } = request as unknown as { cdb: Uint8Array };
+  #note(exchange: Exchange): void {
+    const { status, data, taken } = exchange;
+    const cdb = cdbOf(exchange);
+    checkAmount(exchange, cdb, this.#blockSize);
+    if (cdb[0] === OperationCode.REQUEST_SENSE) checkSense(exchange, cdb, false);
     if (!KNOWN.has(cdb[0])) return this.#features.hit(Kind.STATUS, 0x100 | cdb[0] >> 5, status ?? 0x100);
     this.#features.hit(Kind.STATUS, cdb[0], status ?? 0x100);
     this.#features.hit(Kind.DATA, cdb[0], 32 - Math.clz32(data.length), 32 - Math.clz32(taken));
@@ -153,6 +184,10 @@ class Run {
       this.#features.hit(Kind.STEP, cdb[0], cdb[2], data.length);
     }
   }
+}
+
+function cdbOf({ request }: Exchange): Uint8Array {
+  return (request as unknown as { cdb: Uint8Array }).cdb;
 }
 
 function command(cdb: readonly number[], out: readonly number[] = []): number[] {
@@ -187,6 +222,26 @@ function withData(): Seed[] {
   const vital = [0x00, 0x80, 0x83, 0xb0, 0xb1, 0xb2];
   return [
     seed("unmap", 3, command([]), command([0x42, 0, 0, 0, 0, 0, 0, 0, 24, 0], unmapList), command(rw10(0x28, 0))),
+    ...[0, Trait.LARGE_BLOCKS].map((blocks) =>
+      seed(
+        `written-and-read-${blocks === 0 ? 512 : 4096}`,
+        Trait.PATTERN | blocks,
+        command([]),
+        ...[[0x0a, 0x08, 6, 4], [0x2a, 0x28, 10, 8], [0xaa, 0xa8, 12, 9], [0x8a, 0x88, 16, 13]].flatMap(
+          ([write, read, length, blocksAt]) => {
+            const cdb = (
+              code: number,
+            ) => [code, ...new Array(length - 1).fill(0).with(blocksAt - 1, 1)];
+            return [command(cdb(write), new Array(200).fill(length)), command(cdb(read))];
+          },
+        ),
+      )
+    ),
+    seed(
+      "sense-at-once",
+      0,
+      ...[0xff, 0x28, 0x5a].map((code) => [Step.COMMAND, ASK_FOR_SENSE | 9, code, ...new Array(9).fill(0xff), 0]),
+    ),
     seed(
       "write-same-and-unmap",
       3,

@@ -19,6 +19,7 @@ import { lowestFreeDescriptor } from "../engine/descriptors.ts";
 import type { Features } from "../engine/features.ts";
 import { invariant, type Seed, type Target } from "../engine/target.ts";
 import { DescriptorKind, HostileDescriptors, RAM_FILE_SIZE, RING_GEOMETRY } from "./hostile_descriptors.ts";
+import { UnmappedRam } from "./unmapped_ram.ts";
 import { bytesPiece, HostileEnd, messagePiece, readPiece } from "./wire.ts";
 
 const Step = { SEND: 0, SEND_MORE: 1, RING: 2, REQUEST: 3, COUNT: 4 } as const;
@@ -51,13 +52,15 @@ class Scene {
     initializeRing(this.#ring, RING_GEOMETRY);
     this.#log.length = 0;
     this.#descriptors ??= lowestFreeDescriptor();
+    const unmapped = new UnmappedRam(this.#hostile.ram);
     const far = this.#connect();
     try {
-      this.#attack(far, new ByteReader(bytes), features);
+      this.#attack(far, new ByteReader(bytes), unmapped, features);
     } finally {
       far.close();
       this.#settle();
     }
+    unmapped.check();
     this.#checkAlive();
     this.#checkLog(features);
   }
@@ -68,7 +71,7 @@ class Scene {
     return new HostileEnd(far);
   }
 
-  #attack(far: HostileEnd, input: ByteReader, features: Features): void {
+  #attack(far: HostileEnd, input: ByteReader, unmapped: UnmappedRam, features: Features): void {
     let previous = 0;
     let order = 0;
     while (!input.done && this.#machine.size > 0) {
@@ -79,6 +82,7 @@ class Scene {
         forge((below) => (below > 0x100 ? input.u32() : input.u8()) % below, this.#ringMemory, order++);
       } else {
         const piece = readPiece(input, this.#hostile);
+        unmapped.sent(piece);
         const command = Math.min(piece.bytes[0] ?? 0, UNKNOWN_COMMAND);
         features.hit(Kind.SENT, previous, command, piece.descriptors.length);
         previous = command;
@@ -187,6 +191,15 @@ function seeds(): Seed[] {
       MAP,
       sync,
       write(TestRegister.DMA_ADDRESS, RAM_FILE_SIZE - 8),
+      write(TestRegister.DMA_START, 2),
+    ),
+    seed(
+      "dma-at-the-end-of-a-part-of-the-file",
+      MAP,
+      send((m) => m.setSyncSysmem([{ gpa: 0, size: 0x1000, offset: 0x4000 }]), DescriptorKind.RAM),
+      write(TestRegister.DMA_ADDRESS, 0xff0),
+      write(TestRegister.DMA_START, 2),
+      write(TestRegister.DMA_ADDRESS, 0xff8),
       write(TestRegister.DMA_START, 2),
     ),
     seed("dma-without-bus-mastering", sync, write(TestRegister.DMA_START, 2)),
