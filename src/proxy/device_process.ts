@@ -128,9 +128,9 @@ export function reapDeviceProcess({ process }: DeviceProcess): ExitStatus {
   return reapChild(process);
 }
 
-/** The same for any process that has been told to end, and may take as long. */
-export function reapChild(process: ChildProcess): ExitStatus {
-  if (pollFd(process.pidfd, Ready.IN, GRACE) === 0) process.kill(Signal.KILL);
+/** The same for any process that has been told to end. @param grace How long it may take, in milliseconds. */
+export function reapChild(process: ChildProcess, grace: number = GRACE): ExitStatus {
+  if (pollFd(process.pidfd, Ready.IN, grace) === 0) process.kill(Signal.KILL);
   const status = process.wait();
   process.close();
   return status;

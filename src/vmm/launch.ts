@@ -300,12 +300,29 @@ class DeviceProcesses {
    */
   end(): void {
     new DeviceCustody(this.#custody).end();
-    for (const { fd } of this.#links) closeFd(fd);
-    if (this.#spawner !== undefined) endSpawner(this.#spawner);
+    const links = this.#links.splice(0);
+    const spawner = this.#spawner;
     this.#spawner = undefined;
-    for (const { process } of this.#links) if (process !== undefined) reapDeviceProcess(process);
-    this.#links.length = 0;
+    // Those that are not waited for are killed with this process, in the middle of closing their images.
+    doAll([
+      ...links.map(({ fd }) => () => closeFd(fd)),
+      () => spawner && endSpawner(spawner),
+      ...links.map(({ process }) => () => process && reapDeviceProcess(process)),
+    ]);
   }
+}
+
+/** Does one after the other, also when one fails. @throws what the first of those throws. */
+function doAll(actions: readonly (() => void)[]): void {
+  const errors: unknown[] = [];
+  for (const action of actions) {
+    try {
+      action();
+    } catch (error) {
+      errors.push(error);
+    }
+  }
+  if (errors.length > 0) throw errors[0];
 }
 
 function startDeviceProcess(

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { Errno, SyscallError } from "../ffi/errno.ts";
 import { Ready } from "../ffi/event.ts";
 import { closeFd } from "../ffi/file.ts";
 import { type ChildProcess, childProcess, Signal, spawn } from "../ffi/process.ts";
@@ -54,22 +55,41 @@ export function startSpawner(self: SelfCommand, argv: readonly string[]): Spawne
   }
 }
 
-/** Ends a spawner, and every process that it has started and nobody has taken. */
+/**
+ * How long a spawner may take to end, in milliseconds: as long as one start of a process. It has nothing that could be lost, so one that
+ * hangs is not to hold up the end of a machine.
+ */
+const GRACE = 1_000;
+
+/** Ends a spawner, whatever has become of it, and every process that it has started and nobody has taken. */
 export function endSpawner({ fd, process }: SpawnerProcess): void {
   // What it is about to hand over it ends itself then.
   shutdownSocket(fd);
-  reapChild(process);
+  reapSpawner(process);
   const answers = new AnswerReader(fd);
   for (let answer = answers.next(); typeof answer === "object"; answer = answers.next()) {
-    if (answer.process === undefined) continue;
-    const { pid, link, control, pidfd } = answer.process;
-    closeAll([link, control]);
-    const child = childProcess(pid, pidfd);
-    child.kill(Signal.KILL);
-    child.wait();
-    child.close();
+    if (answer.process !== undefined) discard(answer.process);
   }
   closeFd(fd);
+}
+
+/** The control thread has reaped it when it has died before. */
+function reapSpawner(process: ChildProcess): void {
+  try {
+    reapChild(process, GRACE);
+  } catch (error) {
+    if (!(error instanceof SyscallError && error.errno === Errno.ECHILD)) throw error;
+    process.close();
+  }
+}
+
+/** Ends a process that nobody wants. */
+function discard({ pid, link, control, pidfd }: NewProcess): void {
+  closeAll([link, control]);
+  const child = childProcess(pid, pidfd);
+  child.kill(Signal.KILL);
+  child.wait();
+  child.close();
 }
 
 /** An answer with what came beside it. */
@@ -88,10 +108,10 @@ class AnswerReader {
     this.#socket = new MessageSocket(fd);
   }
 
-  /** Does not wait. @throws {SyscallError} when the spawner has gone away with requests unanswered. */
+  /** Does not wait. */
   next(): Answer | "pending" | "end" {
     while (this.#received < ANSWER_SIZE) {
-      const step = this.#socket.receive(this.#bytes, this.#received, ANSWER_SIZE - this.#received, false);
+      const step = this.#receive();
       this.#descriptors.push(...this.#socket.descriptors);
       if (step === WOULD_BLOCK) return "pending";
       if (step === 0) return "end";
@@ -99,6 +119,16 @@ class AnswerReader {
     }
     this.#received = 0;
     return this.#answer(decodeAnswer(this.#bytes), this.#descriptors.splice(0));
+  }
+
+  /** A spawner that has gone away with a request unread resets the connection, once all answers have been read: an end like any other. */
+  #receive(): number {
+    try {
+      return this.#socket.receive(this.#bytes, this.#received, ANSWER_SIZE - this.#received, false);
+    } catch (error) {
+      if (error instanceof SyscallError && error.errno === Errno.ECONNRESET) return 0;
+      throw error;
+    }
   }
 
   #answer(answer: SpawnerAnswer, descriptors: number[]): Answer {

@@ -248,3 +248,14 @@ testOnKvm("a device process that hangs is ended, and replaced", (stage) => {
   machine.work();
   assertEquals(machine.finish(), 1);
 });
+
+testOnKvm("the machine ends as ever when what starts device processes hangs, asked for one", (stage) => {
+  const machine = new Machine(stage, "restart=on", idle);
+  machine.vmm.waitFor("waiting\r\n");
+  signalProcess(machine.spawner, Signal.STOP);
+  machine.kill();
+  machine.vmm.waitForError(/is gone/);
+  machine.qmp.call("quit");
+  assertEquals(machine.vmm.wait(), { code: 0 });
+  machine.qmp.close();
+});
