@@ -99,6 +99,12 @@ export class ControlPlane {
     this.#server.emit("DEVICE_PROCESS_RESTARTED", { device: id, restarts, downtime: Math.round(downtime) });
   }
 
+  /** A device, by number, was to have a new process, and will not have one. */
+  deviceGivenUp(device: number, why: string): void {
+    const failure = describeFailure(this.#machine.proxies[device].id, this.#machine.processes[device], false);
+    this.#server.emit("DEVICE_PROCESS_FAILED", { ...failure, detail: `it is not started again: ${why}` });
+  }
+
   #connect({ id, disks }: DeviceControlHandle, fd: number): DeviceControl {
     const drives = disks.map(({ drive }) => drive.id);
     return new DeviceControl({

@@ -36,9 +36,12 @@ export async function runControlThread(machine: Machine, handle: MachineHandle, 
   machine.deadlines.watch(watcher);
   machine.inputDrained.watch(watcher);
   const watch = (device: number) => watchProxy(machine, handle, watcher, device);
-  const restarts = makeRestarts(machine, handle, watcher, (device, report) => {
-    plane.deviceRestarted(device, report);
-    watch(device);
+  const restarts = makeRestarts(machine, handle, watcher, {
+    onRestarted: (device, report) => {
+      plane.deviceRestarted(device, report);
+      watch(device);
+    },
+    onGivenUp: (device, why) => plane.deviceGivenUp(device, why),
   });
   const chardevs = () => consoles.describe();
   const plane: ControlPlane = new ControlPlane({ machine, handle, watcher, restarts, log, chardevs });

@@ -16,11 +16,14 @@ import type { RingHandle } from "../proxy/ring_setup.ts";
 import type { Watcher } from "../qmp/connection.ts";
 import type { DeviceCustody } from "./device_custody.ts";
 import type { DeviceProcessHandle } from "./machine_handle.ts";
-import { RestartPolicy } from "./restart_policy.ts";
+import { type RestartDecision, RestartPolicy } from "./restart_policy.ts";
 import type { SpawnerClient } from "./spawner_client.ts";
 
-/** How long a new process may take until it serves the guest, and a lost one until it has ended, in milliseconds. */
-const START_TIMEOUT = 60_000;
+/**
+ * How long a new process may take until it serves the guest, in milliseconds, where the device's own deadline is not longer; and a lost one
+ * until it has ended.
+ */
+const SHORTEST_START_TIMEOUT = 10_000;
 const END_TIMEOUT = 30_000;
 
 /** How often it is looked whether other threads are done with a lost link, in milliseconds. */
@@ -28,7 +31,7 @@ const BURIAL_PERIOD = 2;
 
 /** A device process that was started again. */
 export interface RestartReport {
-  /** How many times by now. */
+  /** How many processes have been replaced by now. */
   readonly restarts: number;
   /** For how long the device was gone, in milliseconds. */
   readonly downtime: number;
@@ -60,6 +63,8 @@ export interface RestartOptions {
   readonly restarts: number;
   readonly host: RestartHost;
   readonly onRestarted: (report: RestartReport) => void;
+  /** It was to be started again, and is not after all. @param why Part of a line, for people. */
+  readonly onGivenUp: (why: string) => void;
 }
 
 /** One device. */
@@ -69,6 +74,8 @@ export class DeviceRestart {
   #state: "running" | "restarting" | "failed" = "running";
   #pid: number;
   #lostAt = 0;
+  /** Why starts for the last loss have come to nothing, as it was told. */
+  #told = "";
 
   constructor(options: RestartOptions) {
     this.#options = options;
@@ -81,7 +88,7 @@ export class DeviceRestart {
     return this.#state;
   }
 
-  /** How many times it was started again. */
+  /** How many processes have been replaced. */
   get restarts(): number {
     return this.#policy.restarts;
   }
@@ -99,44 +106,52 @@ export class DeviceRestart {
   /** The device is gone. @returns whether its process is started again. */
   lost(): boolean {
     this.#lostAt = performance.now();
-    this.#decide();
+    this.#told = "";
+    this.#follow(this.#policy.lost(this.#lostAt));
     return this.#state === "restarting";
   }
 
-  #decide(): void {
+  /** @returns why it is given up, where it is and somebody asked for a restart. */
+  #follow(decision: RestartDecision): string | undefined {
     const { host: { log, spawner }, proxy } = this.#options;
-    const decision = this.#policy.decide(performance.now());
     if (decision.restart && spawner !== undefined && !spawner.hasGone) {
       this.#state = "restarting";
       setTimeout(() => void this.#attempt(spawner), decision.pause);
-      return;
+      return undefined;
     }
     this.#state = "failed";
     const why = decision.restart ? "what starts device processes has ended" : decision.why;
     if (why !== undefined) log(`device ${proxy.id} is not started again: ${why}`);
+    return why;
   }
 
   async #attempt(spawner: SpawnerClient): Promise<void> {
-    const { host, proxy, onRestarted } = this.#options;
+    const { host, onRestarted, onGivenUp } = this.#options;
     try {
       const control = await this.#replace(spawner);
       const now = performance.now();
-      this.#policy.noteStarted(now);
+      this.#policy.served(now);
       this.#state = "running";
       onRestarted({ restarts: this.restarts, downtime: now - this.#lostAt, control });
     } catch (error) {
       // What goes wrong then is that the machine ends.
       if (host.custody.hasEnded) return;
-      host.log(`device ${proxy.id}: its process could not be started again: ${errorChain(error)}`);
-      this.#policy.noteFailedStart();
-      this.#decide();
+      if (!spawner.hasGone) this.#tell(errorChain(error));
+      const why = this.#follow(this.#policy.startFailed(performance.now()));
+      if (why !== undefined) onGivenUp(why);
     }
+  }
+
+  /** Tells why a start came to nothing, but not again and again. */
+  #tell(problem: string): void {
+    const { host, proxy } = this.#options;
+    if (problem !== this.#told) host.log(`device ${proxy.id}: its process could not be started again: ${problem}`);
+    this.#told = problem;
   }
 
   /** @returns the control socket. */
   async #replace(spawner: SpawnerClient): Promise<number> {
-    const { host, proxy, device } = this.#options;
-    this.#policy.begin(performance.now());
+    const { proxy, host, device } = this.#options;
     while (!proxy.isBuried) await new Promise((resolve) => setTimeout(resolve, BURIAL_PERIOD));
     await this.#endLost();
     let control: number | undefined;
@@ -176,7 +191,7 @@ export class DeviceRestart {
 
   async #bringUp(spawner: SpawnerClient): Promise<void> {
     const { handle, host, device } = this.#options;
-    const deadline = performance.now() + START_TIMEOUT;
+    const deadline = performance.now() + this.#patience;
     const awaitLink = () => untilReadable(host.watcher, handle.fd, deadline, "the new process does not answer");
     const reconnection = new Reconnection(handle, awaitLink);
     try {
@@ -192,6 +207,11 @@ export class DeviceRestart {
       reconnection.revoke();
       throw error;
     }
+  }
+
+  /** How long a new process may take, in milliseconds. */
+  get #patience(): number {
+    return Math.max(this.#options.handle.timeout, SHORTEST_START_TIMEOUT);
   }
 
   #child() {

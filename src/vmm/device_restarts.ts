@@ -14,12 +14,20 @@ import { SpawnerClient } from "./spawner_client.ts";
 /** By number of a device, for those whose process this machine has started. */
 export type DeviceRestarts = ReadonlyMap<number, DeviceRestart>;
 
-/** @param onRestarted The process of a device, by number, was started again, and the guest finds the device. */
+/** What becomes of devices, by number, whose processes were lost. */
+export interface RestartOutcome {
+  /** The process was started again, and the guest finds the device. */
+  readonly onRestarted: (device: number, report: RestartReport) => void;
+  /** It was to be started again, and is not after all. */
+  readonly onGivenUp: (device: number, why: string) => void;
+}
+
+/** Makes them, on the thread with the event loop. */
 export function makeRestarts(
   machine: Machine,
   { restarts: { spawner, custody: memory }, deviceControls, proxies }: MachineHandle,
   watcher: Watcher,
-  onRestarted: (device: number, report: RestartReport) => void,
+  outcome: RestartOutcome,
 ): DeviceRestarts {
   const custody = new DeviceCustody(memory);
   const host: RestartHost = {
@@ -32,11 +40,10 @@ export function makeRestarts(
   };
   return new Map(deviceControls.map(({ device, restarts }) => {
     const { handle, process } = proxies[device];
-    const onDone = (report: RestartReport) => onRestarted(device, report);
     const proxy = machine.proxies[device];
-    return [
-      device,
-      new DeviceRestart({ device, handle, proxy, process: process!, restarts, host, onRestarted: onDone }),
-    ];
+    const onRestarted = (report: RestartReport) => outcome.onRestarted(device, report);
+    const onGivenUp = (why: string) => outcome.onGivenUp(device, why);
+    const options = { device, handle, proxy, process: process!, restarts, host, onRestarted, onGivenUp };
+    return [device, new DeviceRestart(options)];
   }));
 }

@@ -153,7 +153,7 @@ testOnKvm("a device process that is lost once more than restart= allows is not s
   machine.replace();
   machine.kill();
   machine.vmm.waitForError(
-    "device lsi0 is not started again: it has been 2 times, which is all that restart= allows\n",
+    "device lsi0 is not started again: it has been started again 2 times, which is all that restart= allows\n",
   );
   machine.qmp.call("quit");
   assertEquals(machine.vmm.wait(), { code: 0 });
@@ -255,6 +255,47 @@ testOnKvm("the machine ends as ever when what starts device processes hangs, ask
   signalProcess(machine.spawner, Signal.STOP);
   machine.kill();
   machine.vmm.waitForError(/is gone/);
+  machine.qmp.call("quit");
+  assertEquals(machine.vmm.wait(), { code: 0 });
+  machine.qmp.close();
+});
+
+testOnKvm(
+  "a device whose image is away for a while comes back with it, however many starts come to nothing",
+  (stage) => {
+    const machine = new Machine(stage, "restart=1", idle);
+    machine.vmm.waitFor("waiting\r\n");
+    const image = `${stage.directory}/disk.img`;
+    Deno.renameSync(image, `${image}.away`);
+    machine.kill();
+    machine.vmm.waitForError("device lsi0: its process could not be started again: drive d0: Cannot open ");
+    const end = performance.now() + 2_000;
+    stage.runUntil(() => performance.now() >= end, "some starts");
+    assertEquals(machine.qmp.call("query-device-processes")[0].state, "restarting");
+    Deno.renameSync(`${image}.away`, image);
+    machine.awaitRestarts(1);
+    assertEquals(machine.vmm.errors.match(/could not be started again/g)?.length, 1, machine.vmm.errors);
+    assertEquals(machine.qmp.call("query-device-processes")[0].restarts, 1);
+    machine.qmp.call("quit");
+    assertEquals(machine.vmm.wait(), { code: 0 });
+    machine.qmp.close();
+  },
+);
+
+testOnKvm("a device that is given up while its process is being replaced is told of once more", (stage) => {
+  const machine = new Machine(stage, "restart=on", idle);
+  machine.vmm.waitFor("waiting\r\n");
+  const { spawner } = machine;
+  signalProcess(spawner, Signal.STOP);
+  machine.kill();
+  assertEquals(machine.qmp.waitFor("DEVICE_PROCESS_FAILED")!.action, "restart");
+  signalProcess(spawner, Signal.KILL);
+  const { device, reason, detail, action } = machine.qmp.waitFor("DEVICE_PROCESS_FAILED")!;
+  const why = "not started again: what starts device processes has ended";
+  assertEquals([device, reason, detail, action], ["lsi0", "died", `it is ${why}`, "none"]);
+  machine.vmm.waitForError(`device lsi0 is ${why}\n`);
+  assert(!machine.vmm.errors.includes("could not be started again"), machine.vmm.errors);
+  assertEquals(machine.qmp.call("query-device-processes")[0].state, "failed");
   machine.qmp.call("quit");
   assertEquals(machine.vmm.wait(), { code: 0 });
   machine.qmp.close();
