@@ -17,7 +17,7 @@ import type { Watcher } from "../qmp/connection.ts";
 import type { DeviceCustody } from "./device_custody.ts";
 import type { DeviceProcessHandle } from "./machine_handle.ts";
 import { type RestartDecision, RestartPolicy } from "./restart_policy.ts";
-import type { SpawnerClient } from "./spawner_client.ts";
+import { GONE, type SpawnerClient } from "./spawner_client.ts";
 
 /**
  * How long a new process may take until it serves the guest, in milliseconds, where the device's own deadline is not longer; and a lost one
@@ -98,9 +98,10 @@ export class DeviceRestart {
     return this.#pid;
   }
 
-  /** How many times it may be. */
+  /** How many times it may be; 0 once there is nothing any more that would start it. */
   get most(): number {
-    return this.#options.restarts;
+    const { restarts, host: { spawner } } = this.#options;
+    return spawner?.hasGone === false ? restarts : 0;
   }
 
   /** The device is gone. @returns whether its process is started again. */
@@ -120,7 +121,7 @@ export class DeviceRestart {
       return undefined;
     }
     this.#state = "failed";
-    const why = decision.restart ? "what starts device processes has ended" : decision.why;
+    const why = decision.restart ? GONE : decision.why;
     if (why !== undefined) log(`device ${proxy.id} is not started again: ${why}`);
     return why;
   }
@@ -155,7 +156,7 @@ export class DeviceRestart {
     while (!proxy.isBuried) await new Promise((resolve) => setTimeout(resolve, BURIAL_PERIOD));
     await this.#endLost();
     let control: number | undefined;
-    await spawner.start(device, (process) => {
+    await spawner.start(device, this.#patience, (process) => {
       this.#adopt(process);
       control = process.control;
     });
@@ -197,7 +198,7 @@ export class DeviceRestart {
     try {
       await reconnection.greet();
       // It has answered, so it is locked down and has all open that it needs.
-      await spawner.emptyRoot(device);
+      await spawner.emptyRoot(device, this.#patience);
       let state: GuestState;
       do {
         state = host.guestState(device);

@@ -33,7 +33,7 @@ export function makeRestarts(
   const host: RestartHost = {
     watcher,
     custody,
-    spawner: spawner === undefined ? undefined : new SpawnerClient(spawner, watcher, custody),
+    spawner: spawner === undefined ? undefined : new SpawnerClient({ spawner, watcher, custody, log }),
     guestState: (device) => machine.guestState(device),
     renew: (device, state, ring) => machine.renewDevice(device, state, ring),
     log,

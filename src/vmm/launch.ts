@@ -270,7 +270,10 @@ class DeviceProcesses {
 
   /** What it takes to start them again. */
   restarts(): RestartsHandle {
-    return { spawner: this.#spawner?.fd, custody: this.#custody };
+    const custody = this.#custody;
+    if (this.#spawner === undefined) return { spawner: undefined, custody };
+    const { fd, process: { pid, pidfd } } = this.#spawner;
+    return { spawner: { fd, pid, pidfd }, custody };
   }
 
   /** A process of ours that could not start has said why, on the standard error that it shares with this one. */

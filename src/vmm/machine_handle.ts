@@ -12,6 +12,7 @@ import type { FirmwareImage } from "./memory_map.ts";
 import type { FwCfgItems } from "./platform/fw_cfg_items.ts";
 import type { RamHandle } from "./ram.ts";
 import type { SharedBuffers } from "./shared_records.ts";
+import type { SpawnerHandle } from "./spawner_client.ts";
 
 /** A device process that this one spawned, for threads that do not wait for its end. */
 export interface DeviceProcessHandle {
@@ -47,8 +48,8 @@ export interface DeviceControlHandle {
 
 /** What it takes to start device processes again. */
 export interface RestartsHandle {
-  /** The socket of the spawner, where there is one. */
-  readonly spawner: number | undefined;
+  /** The spawner, where there is one. */
+  readonly spawner: SpawnerHandle | undefined;
   /** See `DeviceCustody`. */
   readonly custody: SharedArrayBuffer;
 }

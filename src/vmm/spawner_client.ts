@@ -22,10 +22,20 @@ import {
   type SpawnerAnswer,
 } from "./spawner_protocol.ts";
 
+/** Why nothing is started any more. */
+export const GONE = "what starts device processes has ended";
+
 /** A spawner, as the thread that started it knows it. */
 export interface SpawnerProcess {
   readonly fd: number;
   readonly process: ChildProcess;
+}
+
+/** The same, as it is posted to other threads. The descriptors stay open until no thread runs any more. */
+export interface SpawnerHandle {
+  readonly fd: number;
+  readonly pid: number;
+  readonly pidfd: number;
 }
 
 /** A device process that was started in the place of another. All descriptors are its taker's. */
@@ -144,26 +154,47 @@ class AnswerReader {
 }
 
 interface Waiting {
+  readonly patience: number;
   readonly adopt: (process: NewProcess) => void;
   readonly resolve: () => void;
   readonly reject: (error: Error) => void;
+}
+
+/** What a {@linkcode SpawnerClient} is made of. */
+export interface SpawnerClientOptions {
+  readonly spawner: SpawnerHandle;
+  readonly watcher: Watcher;
+  readonly custody: DeviceCustody;
+  /** Writes one line to the log. */
+  readonly log: (line: string) => void;
 }
 
 /** For the thread with the event loop. */
 export class SpawnerClient {
   readonly #socket: MessageSocket;
   readonly #answers: AnswerReader;
+  readonly #process: ChildProcess;
   readonly #custody: DeviceCustody;
+  readonly #log: SpawnerClientOptions["log"];
   readonly #waiting: Waiting[] = [];
+  #timer: ReturnType<typeof setTimeout> | undefined;
   #hasGone = false;
+  /** Whether nothing more can be read. */
+  #hasClosed = false;
 
-  constructor(fd: number, watcher: Watcher, custody: DeviceCustody) {
+  constructor({ spawner: { fd, pid, pidfd }, watcher, custody, log }: SpawnerClientOptions) {
     this.#socket = new MessageSocket(fd);
     this.#answers = new AnswerReader(fd);
+    this.#process = childProcess(pid, pidfd);
     this.#custody = custody;
+    this.#log = log;
     const watch = watcher.watch(fd, Ready.IN, () => {
       this.#look();
-      if (this.#hasGone || custody.hasEnded) watch.cancel();
+      if (this.#hasClosed || custody.hasEnded) watch.cancel();
+    });
+    const life = watcher.watch(pidfd, Ready.IN, () => {
+      life.cancel();
+      custody.change(() => void this.#process.poll());
     });
   }
 
@@ -175,27 +206,46 @@ export class SpawnerClient {
   /**
    * Has a new process started for a device.
    *
+   * @param patience How long that may take once all that was asked for before is done, in milliseconds. A spawner that takes longer hangs, and
+   * is ended.
    * @param adopt Takes it at once, under the custody of this thread. It is not called any more when that has ended.
    * @throws {Error} saying why there is none.
    */
-  start(device: number, adopt: (process: NewProcess) => void): Promise<void> {
-    return this.#ask(SpawnerAction.START, device, adopt);
+  start(device: number, patience: number, adopt: (process: NewProcess) => void): Promise<void> {
+    return this.#ask(SpawnerAction.START, device, patience, adopt);
   }
 
-  /** Has the root of a device's new process emptied. */
-  emptyRoot(device: number): Promise<void> {
-    return this.#ask(SpawnerAction.EMPTY_ROOT, device, () => {});
+  /** Has the root of a device's new process emptied. @param patience As for a start. */
+  emptyRoot(device: number, patience: number): Promise<void> {
+    return this.#ask(SpawnerAction.EMPTY_ROOT, device, patience, () => {});
   }
 
-  #ask(action: number, device: number, adopt: Waiting["adopt"]): Promise<void> {
+  #ask(action: number, device: number, patience: number, adopt: Waiting["adopt"]): Promise<void> {
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ adopt, resolve, reject });
+      if (this.#hasGone) return reject(new Error(GONE));
+      this.#waiting.push({ patience, adopt, resolve, reject });
+      if (this.#waiting.length === 1) this.#awaitAnswer();
       try {
         this.#socket.send(encodeRequest(action, device), 0, 2, [], false);
       } catch {
-        this.#end();
+        this.#end(GONE);
       }
     });
+  }
+
+  /** The first in the row has its whole time from now on. */
+  #awaitAnswer(): void {
+    clearTimeout(this.#timer);
+    const [first] = this.#waiting;
+    if (first !== undefined) this.#timer = setTimeout(() => this.#expire(first), first.patience);
+  }
+
+  /** What it has started all the same is ended as soon as it is read. */
+  #expire(late: Waiting): void {
+    this.#look();
+    if (this.#waiting[0] !== late || this.#custody.hasEnded) return;
+    this.#custody.change(() => this.#process.kill(Signal.KILL));
+    this.#end("what starts device processes does not answer, and was ended");
   }
 
   #look(): void {
@@ -203,11 +253,11 @@ export class SpawnerClient {
     this.#custody.change(() => {
       try {
         for (let answer = this.#answers.next(); answer !== "pending"; answer = this.#answers.next()) {
-          if (answer === "end") return this.#end();
+          if (answer === "end") return this.#close();
           settled.push(this.#settle(answer));
         }
       } catch {
-        this.#end();
+        this.#close();
       }
     });
     for (const settle of settled) settle();
@@ -215,12 +265,22 @@ export class SpawnerClient {
 
   #settle({ process, problem }: Answer): () => void {
     const waiting = this.#waiting.shift();
-    if (process !== undefined) waiting?.adopt(process);
+    this.#awaitAnswer();
+    if (process !== undefined) (waiting?.adopt ?? discard)(process);
     return () => problem === "" ? waiting?.resolve() : waiting?.reject(new Error(problem));
   }
 
-  #end(): void {
+  #close(): void {
+    this.#hasClosed = true;
+    this.#end(GONE);
+  }
+
+  /** Tells once, also when nobody waits: whoever relies on restarts has to know. */
+  #end(why: string): void {
+    if (this.#hasGone) return;
     this.#hasGone = true;
-    for (const { reject } of this.#waiting.splice(0)) reject(new Error("what starts device processes has ended"));
+    clearTimeout(this.#timer);
+    this.#log(`${why}: device processes that are lost are not started again from now on`);
+    for (const { reject } of this.#waiting.splice(0)) reject(new Error(GONE));
   }
 }

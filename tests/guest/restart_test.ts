@@ -3,7 +3,7 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import scripts from "../../guests/demo/scripts.asm" with { type: "text" };
 import { Signal } from "../../src/ffi/process.ts";
 import { selfCommand } from "../../src/vmm/self_command.ts";
-import { childrenOf, commandLineOf, signalProcess, waitForState } from "../support/process_tree.ts";
+import { childrenOf, commandLineOf, signalProcess } from "../support/process_tree.ts";
 import { QmpClient, type QmpMessage } from "../support/qmp_client.ts";
 import type { Program, Stage } from "../support/stage.ts";
 import idle from "./asm/idle.asm" with { type: "text" };
@@ -34,8 +34,8 @@ class Machine {
   }
 
   /** What starts device processes. */
-  get spawner(): number {
-    return childrenOf(this.vmm.pid).find((pid) => commandLineOf(pid).includes("spawner"))!;
+  get spawner(): number | undefined {
+    return childrenOf(this.vmm.pid).find((pid) => commandLineOf(pid).includes("spawner"));
   }
 
   /** How often the device has come back. */
@@ -228,9 +228,13 @@ testOnKvm("a device process that dies before it serves is followed by another", 
 testOnKvm("without what starts device processes, a device stays gone, and the machine goes on", (stage) => {
   const machine = new Machine(stage, "restart=on", idle);
   machine.vmm.waitFor("waiting\r\n");
-  const { spawner } = machine;
+  const spawner = machine.spawner!;
   signalProcess(spawner, Signal.KILL);
-  waitForState(() => spawner, "Z");
+  machine.vmm.waitForError(
+    "what starts device processes has ended: device processes that are lost are not started again from now on\n",
+  );
+  stage.runUntil(() => machine.spawner === undefined, "its end to be taken note of");
+  assertEquals(machine.qmp.call("query-device-processes")[0].restart, "off");
   machine.kill();
   machine.vmm.waitForError("device lsi0 is not started again: what starts device processes has ended\n");
   machine.vmm.send("x");
@@ -252,7 +256,7 @@ testOnKvm("a device process that hangs is ended, and replaced", (stage) => {
 testOnKvm("the machine ends as ever when what starts device processes hangs, asked for one", (stage) => {
   const machine = new Machine(stage, "restart=on", idle);
   machine.vmm.waitFor("waiting\r\n");
-  signalProcess(machine.spawner, Signal.STOP);
+  signalProcess(machine.spawner!, Signal.STOP);
   machine.kill();
   machine.vmm.waitForError(/is gone/);
   machine.qmp.call("quit");
@@ -285,7 +289,7 @@ testOnKvm(
 testOnKvm("a device that is given up while its process is being replaced is told of once more", (stage) => {
   const machine = new Machine(stage, "restart=on", idle);
   machine.vmm.waitFor("waiting\r\n");
-  const { spawner } = machine;
+  const spawner = machine.spawner!;
   signalProcess(spawner, Signal.STOP);
   machine.kill();
   assertEquals(machine.qmp.waitFor("DEVICE_PROCESS_FAILED")!.action, "restart");
@@ -295,6 +299,22 @@ testOnKvm("a device that is given up while its process is being replaced is told
   assertEquals([device, reason, detail, action], ["lsi0", "died", `it is ${why}`, "none"]);
   machine.vmm.waitForError(`device lsi0 is ${why}\n`);
   assert(!machine.vmm.errors.includes("could not be started again"), machine.vmm.errors);
+  assertEquals(machine.qmp.call("query-device-processes")[0].state, "failed");
+  machine.qmp.call("quit");
+  assertEquals(machine.vmm.wait(), { code: 0 });
+  machine.qmp.close();
+});
+
+testOnKvm("what starts device processes is ended when it hangs, within the device's deadline", (stage) => {
+  const machine = new Machine(stage, "restart=on", idle);
+  machine.vmm.waitFor("waiting\r\n");
+  signalProcess(machine.spawner!, Signal.STOP);
+  machine.kill();
+  machine.vmm.waitForError(
+    "what starts device processes does not answer, and was ended: " +
+      "device processes that are lost are not started again from now on\n",
+  );
+  machine.vmm.waitForError("device lsi0 is not started again: what starts device processes has ended\n");
   assertEquals(machine.qmp.call("query-device-processes")[0].state, "failed");
   machine.qmp.call("quit");
   assertEquals(machine.vmm.wait(), { code: 0 });
