@@ -17,7 +17,8 @@ import type { Watcher } from "../qmp/connection.ts";
 import type { DeviceCustody } from "./device_custody.ts";
 import type { DeviceProcessHandle } from "./machine_handle.ts";
 import { type RestartDecision, RestartPolicy } from "./restart_policy.ts";
-import { GONE, type SpawnerClient } from "./spawner_client.ts";
+import { GONE, type NewProcess, type SpawnerClient } from "./spawner_client.ts";
+import { LockedImageError } from "./spawner_protocol.ts";
 
 /**
  * How long a new process may take until it serves the guest, in milliseconds, where the device's own deadline is not longer; and a lost one
@@ -25,6 +26,10 @@ import { GONE, type SpawnerClient } from "./spawner_client.ts";
  */
 const SHORTEST_START_TIMEOUT = 10_000;
 const END_TIMEOUT = 30_000;
+
+/** How long images are waited for that something still has locked, in milliseconds, and how often it is asked. */
+const LOCK_PATIENCE = 5_000;
+const LOCK_PERIOD = 20;
 
 /** How often it is looked whether other threads are done with a lost link, in milliseconds. */
 const BURIAL_PERIOD = 2;
@@ -152,11 +157,11 @@ export class DeviceRestart {
 
   /** @returns the control socket. */
   async #replace(spawner: SpawnerClient): Promise<number> {
-    const { proxy, host, device } = this.#options;
+    const { proxy, host } = this.#options;
     while (!proxy.isBuried) await new Promise((resolve) => setTimeout(resolve, BURIAL_PERIOD));
     await this.#endLost();
     let control: number | undefined;
-    await spawner.start(device, this.#patience, (process) => {
+    await this.#start(spawner, (process) => {
       this.#adopt(process);
       control = process.control;
     });
@@ -168,6 +173,18 @@ export class DeviceRestart {
       closeFd(control);
       if (!host.custody.hasEnded) this.#child().kill(Signal.KILL);
       throw error;
+    }
+  }
+
+  /** Requests of the lost process that are in the kernel still have its images locked; whoever has them for longer is somebody else. */
+  async #start(spawner: SpawnerClient, adopt: (process: NewProcess) => void): Promise<void> {
+    for (const deadline = performance.now() + LOCK_PATIENCE;;) {
+      try {
+        return await spawner.start(this.#options.device, this.#patience, adopt);
+      } catch (error) {
+        if (!(error instanceof LockedImageError) || performance.now() >= deadline) throw error;
+      }
+      await new Promise((resolve) => setTimeout(resolve, LOCK_PERIOD));
     }
   }
 

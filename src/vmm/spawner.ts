@@ -13,7 +13,6 @@
  */
 import { errorChain } from "../error_chain.ts";
 import { Errno, SyscallError } from "../ffi/errno.ts";
-import { pollFd, Ready } from "../ffi/event.ts";
 import { closeFd, isInheritedFd } from "../ffi/file.ts";
 import { denyNewPrivilegesHere } from "../ffi/jail/privileges.ts";
 import { type ChildProcess, endWithParent, Signal } from "../ffi/process.ts";
@@ -27,11 +26,7 @@ import {
   spawnJailedDeviceProcess,
 } from "../proxy/device_process.ts";
 import type { LocalDeviceConfig, VmmConfig } from "./config.ts";
-import { encodeAnswer, REQUEST_SIZE, SPAWNER_FD, SpawnerAction } from "./spawner_protocol.ts";
-
-/** How long images are waited for that something still has locked, in milliseconds, and how often it is looked. */
-const LOCK_PATIENCE = 5_000;
-const LOCK_PERIOD = 20;
+import { encodeAnswer, LockedImageError, REQUEST_SIZE, SPAWNER_FD, SpawnerAction } from "./spawner_protocol.ts";
 
 /** A file that a device process is given. */
 interface ImageFile {
@@ -46,7 +41,7 @@ export interface SpawnerStart {
   readonly readable: readonly string[];
   /** Opens every file that a controller's images are made of. */
   readonly openFiles: (controller: ControllerConfig) => readonly ImageFile[];
-  /** Whether somebody writes to one of them: what is left of a process that was killed may, for a moment. */
+  /** Whether somebody else writes to one that is open for writing: what is left of a process that was killed may, for a moment. */
   readonly areWritten: (files: readonly ImageFile[]) => boolean;
 }
 
@@ -110,7 +105,8 @@ class Spawner {
       this.#newest.set(device, process);
       this.#hand(process, corpses);
     } catch (error) {
-      this.#answer(0, errorChain(error), corpses.map(({ pidfd }) => pidfd));
+      const isLocked = error instanceof LockedImageError;
+      this.#answer(0, errorChain(error), corpses.map(({ pidfd }) => pidfd), isLocked);
     } finally {
       for (const corpse of corpses) corpse.close();
     }
@@ -133,7 +129,10 @@ class Spawner {
     const { self, readable, openFiles } = this.#start;
     const sibling = { bury: (corpse: ChildProcess) => void corpses.push(corpse) };
     const files = openFiles(controller);
-    this.#awaitRelease(files);
+    if (this.#start.areWritten(files)) {
+      closeAll(files.map(({ fd }) => fd));
+      throw new LockedImageError("its images are still locked by another process");
+    }
     if (sandboxed) return spawnJailedDeviceProcess(self, controller, { files, readable, securityContext, sibling });
     for (const { fd } of files) closeFd(fd);
     return spawnDeviceProcess(self, controller, sibling);
@@ -143,13 +142,6 @@ class Spawner {
     const found = this.#config.devices[device];
     if (found?.kind !== "local" || found.restarts === 0) throw new Error(`device ${device} is none to start again`);
     return found;
-  }
-
-  /** Whoever still has an image after that is somebody else; the device process says so. */
-  #awaitRelease(files: readonly ImageFile[]): void {
-    for (let waited = 0; waited < LOCK_PATIENCE && this.#start.areWritten(files); waited += LOCK_PERIOD) {
-      if (pollFd(SPAWNER_FD, Ready.RDHUP, LOCK_PERIOD) !== 0) return;
-    }
   }
 
   #emptyRoot(device: number): void {
@@ -171,8 +163,8 @@ class Spawner {
   }
 
   /** The other end reads answers as they come. */
-  #answer(pid: number, problem: string, descriptors: readonly number[] = []): void {
-    const bytes = encodeAnswer({ pid, problem });
+  #answer(pid: number, problem: string, descriptors: readonly number[] = [], isLocked = false): void {
+    const bytes = encodeAnswer({ pid, problem, isLocked });
     for (let sent = 0; sent < bytes.length;) {
       sent += Math.max(0, this.#socket.send(bytes, sent, bytes.length - sent, sent === 0 ? descriptors : [], true));
     }

@@ -16,6 +16,7 @@ import {
   ANSWER_SIZE,
   decodeAnswer,
   encodeRequest,
+  LockedImageError,
   PROCESS_FDS,
   SPAWNER_FD,
   SpawnerAction,
@@ -209,7 +210,8 @@ export class SpawnerClient {
    * @param patience How long that may take once all that was asked for before is done, in milliseconds. A spawner that takes longer hangs, and
    * is ended.
    * @param adopt Takes it at once, under the custody of this thread. It is not called any more when that has ended.
-   * @throws {Error} saying why there is none.
+   * @throws {LockedImageError} when something still has one of its images locked.
+   * @throws {Error} saying why else there is none.
    */
   start(device: number, patience: number, adopt: (process: NewProcess) => void): Promise<void> {
     return this.#ask(SpawnerAction.START, device, patience, adopt);
@@ -263,11 +265,12 @@ export class SpawnerClient {
     for (const settle of settled) settle();
   }
 
-  #settle({ process, problem }: Answer): () => void {
+  #settle({ process, problem, isLocked }: Answer): () => void {
     const waiting = this.#waiting.shift();
     this.#awaitAnswer();
     if (process !== undefined) (waiting?.adopt ?? discard)(process);
-    return () => problem === "" ? waiting?.resolve() : waiting?.reject(new Error(problem));
+    return () =>
+      problem === "" ? waiting?.resolve() : waiting?.reject(new (isLocked ? LockedImageError : Error)(problem));
   }
 
   #close(): void {
