@@ -217,8 +217,9 @@ testOnKvm("a device process that dies before it serves is followed by another", 
   machine.work();
   const first = machine.device;
   machine.kill();
-  stage.runUntil(() => machine.device !== undefined && machine.device !== first, "the next process");
-  machine.kill();
+  let next: number | undefined;
+  stage.runUntil(() => (next = machine.device) !== undefined && next !== first, "the next process");
+  signalProcess(next!, Signal.KILL);
   machine.awaitRestarts(1);
   machine.work();
   assertEquals(machine.finish(), 1);
