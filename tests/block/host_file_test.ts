@@ -411,3 +411,11 @@ function writeEmpty(path: string): string {
   closeFd(openFile(path, OpenFlags.O_RDWR | OpenFlags.O_CREAT));
   return path;
 }
+
+Deno.test("host file: a file system without O_DIRECT is told of", () => {
+  const fd = openFile("/proc/version", OpenFlags.O_RDONLY);
+  const error = assertThrows(() => openHostFile(fd, { loop, readOnly: true, cache: "none" }), Error) as Error;
+  closeFd(fd);
+  const why = "its file system does not support O_DIRECT, which cache=none and cache=directsync need";
+  assertEquals(error.message, `Cannot open descriptor ${fd}: ${why}`);
+});
