@@ -310,12 +310,6 @@ export function readLink(path: string): string {
   return new TextDecoder().decode(target.subarray(0, length));
 }
 
-/** The descriptors that this process has open, in ascending order. */
-export function openDescriptors(): number[] {
-  // Listing opens a descriptor of its own, which is gone again when the list is checked.
-  return listDirectory("/proc/self/fd").map(Number).filter(isOpenFd).sort((a, b) => a - b);
-}
-
 /** Sets a file's size. */
 export function truncateFile(fd: number, size: number): void {
   retrying(`ftruncate(${fd})`, () => syscalls().ftruncate(fd, BigInt(size)));

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import fc from "fast-check";
-import { closeFd, fileStatus, openDescriptors, openFile, OpenFlags, statusFlags } from "../../src/ffi/file.ts";
+import { closeFd, fileStatus, openFile, OpenFlags, statusFlags } from "../../src/ffi/file.ts";
 import { spawn } from "../../src/ffi/process.ts";
 import type { BlockCompletion, BlockDevice } from "../../src/block/block_device.ts";
 import { openHostFile } from "../../src/block/open_host_file.ts";
@@ -8,6 +8,7 @@ import { openRaw } from "../../src/block/raw.ts";
 import { errorChain } from "../../src/error_chain.ts";
 import { EventLoop } from "../../src/event_loop.ts";
 import { CACHE_POLICIES, type CacheMode } from "../../src/options/storage.ts";
+import { openDescriptors } from "../support/leaks.ts";
 
 interface ImageOptions {
   readonly readOnly?: boolean;

@@ -5,13 +5,14 @@ import * as file from "../../src/ffi/file.ts";
 import * as memory from "../../src/ffi/memory.ts";
 import { closeAll, createSocketPair, isUnixStreamSocket, MessageSocket, WOULD_BLOCK } from "../../src/ffi/socket.ts";
 import { monotonicNow } from "../../src/ffi/clock.ts";
+import { openDescriptors } from "../support/leaks.ts";
 
 /** Runs `body` and checks that it leaves no descriptor behind. */
 function withoutLeak(body: () => void): void {
   monotonicNow(); // opens the libraries before the count
-  const before = file.openDescriptors();
+  const before = openDescriptors();
   body();
-  assertEquals(file.openDescriptors(), before);
+  assertEquals(openDescriptors(), before);
 }
 
 function withSockets(body: (a: MessageSocket, b: MessageSocket) => void): void {

@@ -1,8 +1,9 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { SyscallError } from "../../src/ffi/errno.ts";
-import { closeFd, openDescriptors, readFd } from "../../src/ffi/file.ts";
+import { closeFd, readFd } from "../../src/ffi/file.ts";
 import { Signal, spawn } from "../../src/ffi/process.ts";
 import { createSocketPair } from "../../src/ffi/socket.ts";
+import { openDescriptors } from "../support/leaks.ts";
 
 const PATH = { PATH: "/usr/bin:/bin" };
 

@@ -1,10 +1,11 @@
 import { assertEquals } from "@std/assert";
-import { closeFd, openDescriptors, openFile, OpenFlags, readFd, writeFd } from "../../../src/ffi/file.ts";
+import { closeFd, openFile, OpenFlags, readFd, writeFd } from "../../../src/ffi/file.ts";
 import { closeAll, createSocketPair, MessageSocket } from "../../../src/ffi/socket.ts";
 import { connectTo, listenAt } from "../../../src/ffi/unix_socket.ts";
 import { Output } from "../../../src/vmm/console/output.ts";
 import { SocketClients } from "../../../src/vmm/console/socket_clients.ts";
 import { Watches } from "../../../src/watches.ts";
+import { openDescriptors } from "../../support/leaks.ts";
 
 /** At most so long for what should come, in milliseconds. */
 const LONG = 30_000;
