@@ -82,7 +82,8 @@ export class Lab {
       return await answer(this.#machine);
     } catch (cause) {
       await this.stop();
-      const lines = `its kernel's last lines, from ${this.log}:\n${await this.#end()}`;
+      const log = await this.#keepLog(name);
+      const lines = `its kernel's last lines, from ${log}:\n${await lastLines(log)}`;
       throw new LabFailure(`The lab failed in ${name}; ${lines}`, { cause });
     }
   }
@@ -104,10 +105,18 @@ export class Lab {
     return machine;
   }
 
-  async #end(): Promise<string> {
-    const text = await exists(this.log) ? await Deno.readTextFile(this.log) : "";
-    return text.trimEnd().split("\n").slice(-20).join("\n");
+  /** The next boot writes its log anew. @returns where a copy is: with what the run has left. */
+  async #keepLog(name: string): Promise<string> {
+    if (!await exists(this.log)) return this.log;
+    const kept = join(RUNS, name, "kernel.log");
+    await Deno.copyFile(this.log, kept);
+    return kept;
   }
+}
+
+async function lastLines(path: string): Promise<string> {
+  const text = await exists(path) ? await Deno.readTextFile(path) : "";
+  return text.trimEnd().split("\n").slice(-20).join("\n");
 }
 
 /** Waits for a command's end. @returns its exit status. @throws {Error} when the lab falls silent. */
