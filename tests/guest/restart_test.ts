@@ -1,6 +1,8 @@
 /** A device process that is lost is started again (`restart=`): its guest sees the SCSI bus reset, and goes on. */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import scripts from "../../guests/demo/scripts.asm" with { type: "text" };
+import { lockImage } from "../../src/block/image_lock.ts";
+import { closeFd, openFile, OpenFlags } from "../../src/ffi/file.ts";
 import { Signal } from "../../src/ffi/process.ts";
 import { selfCommand } from "../../src/vmm/self_command.ts";
 import { childrenOf, commandLineOf, signalProcess } from "../support/process_tree.ts";
@@ -30,7 +32,11 @@ class Machine {
 
   /** The device process, `undefined` while there is none. */
   get device(): number | undefined {
-    return childrenOf(this.vmm.pid).find((pid) => commandLineOf(pid).includes("remote0"));
+    return this.deviceOf("lsi0");
+  }
+
+  deviceOf(id: string): number | undefined {
+    return childrenOf(this.vmm.pid).find((pid) => commandLineOf(pid).includes(`devid=${id}`));
   }
 
   /** What starts device processes. */
@@ -224,6 +230,48 @@ testOnKvm("a device process that dies before it serves is followed by another", 
   machine.work();
   assertEquals(machine.finish(), 1);
   assertMatch(machine.vmm.errors, /device lsi0: its process could not be started again: the peer closed the link\n/);
+});
+
+testOnKvm("a device process that hangs before it serves is ended, and followed by another", (stage) => {
+  const machine = new Machine(stage, "restart=5");
+  machine.work();
+  const first = machine.device;
+  machine.kill();
+  let next: number | undefined;
+  stage.runUntil(() => (next = machine.device) !== undefined && next !== first, "the next process");
+  signalProcess(next!, Signal.STOP);
+  machine.vmm.waitForError("device lsi0: its process could not be started again: the new process does not answer\n");
+  machine.awaitRestarts(1);
+  machine.work();
+  assertEquals(machine.finish(), 1);
+});
+
+testOnKvm("a device whose image somebody else has locked does not keep another one from coming back", (stage) => {
+  const other = `${stage.directory}/other.img`;
+  Deno.writeFileSync(other, new Uint8Array(1 << 20));
+  const machine = new Machine(stage, "restart=on", idle, [
+    ...localDisk(stage),
+    ...["-drive", `id=d1,file=${other},format=raw,if=none`, "-device", "lsi53c895a,id=lsi1,addr=2,restart=on"],
+    ...["-device", "scsi-hd,drive=d1,bus=lsi1.0,scsi-id=0"],
+  ]);
+  machine.vmm.waitFor("waiting\r\n");
+  const fd = openFile(`${stage.directory}/disk.img`, OpenFlags.O_RDWR);
+  try {
+    const { spawner } = machine;
+    signalProcess(spawner!, Signal.STOP);
+    machine.kill();
+    stage.runUntil(() => lockImage(fd, "write"), "the image to be free");
+    signalProcess(spawner!, Signal.CONT);
+    signalProcess(machine.deviceOf("lsi1")!, Signal.KILL);
+    machine.vmm.waitForError(/device lsi1 is back after/);
+    assertEquals(machine.restarts, 0);
+  } finally {
+    closeFd(fd);
+  }
+  machine.awaitRestarts(1);
+  machine.qmp.call("quit");
+  assertEquals(machine.vmm.wait(), { code: 0 });
+  machine.qmp.close();
 });
 
 testOnKvm("without what starts device processes, a device stays gone, and the machine goes on", (stage) => {
