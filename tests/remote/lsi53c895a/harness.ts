@@ -67,7 +67,7 @@ export class FakeClock implements Clock {
       this.#now = Math.max(this.#now, next);
       this.step();
     }
-    this.#now = end;
+    this.#now = Math.max(this.#now, end);
   }
 }
 
