@@ -108,6 +108,10 @@ const LIMITS: Limits = { CORE: 0, DESCRIPTORS: 1024, MESSAGE_QUEUES: 0 };
 const MOST_TASKS = 64;
 
 const CLOSE_RANGE_CLOEXEC = 4;
+
+/** umask(2): files that are made get no permissions for group and others. */
+const PRIVATE = 0o077;
+
 const READ_AND_EXECUTE = FileAccess.EXECUTE | FileAccess.READ_FILE | FileAccess.READ_DIRECTORY;
 
 /** Whether this process is root's. */
@@ -191,6 +195,8 @@ function jailScript(options: JailOptions, { isolation, identity, spares, label }
     ...placeDescriptors(spares),
     ...label === undefined ? [] : labelProgram(label.module, label.context),
     ...enterNamespaces(isolation, files),
+    // The same for every jail, whatever this process's is: what is made in one, if anything ever is, is for nobody else.
+    call("umask", [PRIVATE]),
     ...limits(isolation, options.largestFile),
     ...emptyBoundingSet(),
     ...identity === undefined ? [] : assumeIdentity(identity),

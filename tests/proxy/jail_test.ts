@@ -18,6 +18,7 @@ import { leakingNothing } from "../support/leaks.ts";
 import { Board } from "../support/lsi_driver/board.ts";
 import { LsiDriver, ramNeeded } from "../support/lsi_driver/lsi_driver.ts";
 import { execute, makeReady, read10, SECTOR, synchronizeCache10, write10 } from "../support/lsi_driver/scsi_disk.ts";
+import { rawSyscall } from "../support/raw_syscall.ts";
 import { testNeeding } from "../support/requirements.ts";
 
 const SHELL = "/bin/sh";
@@ -89,6 +90,43 @@ testNeeding([NAMESPACES, ROOT], "root's jailed processes have an identity each, 
   }
   assert(shells[0].identity.uid !== shells[1].identity.uid);
 });
+
+/** What comes of something that is done while this process's files would have no other permissions. */
+function underUmask<T>(mask: number, action: () => T): T {
+  const before = rawSyscall("umask", mask);
+  try {
+    return action();
+  } finally {
+    rawSyscall("umask", before);
+  }
+}
+
+for (const mask of [0, 0o027, 0o077, 0o777]) {
+  const name = mask.toString(8).padStart(3, "0");
+  testNeeding(
+    [NAMESPACES],
+    `started under umask ${name}, a process is jailed as under any other, and makes nothing for others`,
+    () => {
+      const folder = Deno.makeTempDirSync({ dir: "/var/tmp" });
+      Deno.chmodSync(folder, 0o755);
+      Deno.writeTextFileSync(`${folder}/words`, "words\n");
+      Deno.chmodSync(`${folder}/words`, 0o644);
+      const script = `while read -r line; do echo $line; done < ${folder}/words; ${STATUS}`;
+      for (const isolation of ["full", "host pids"] as const) {
+        const shell = underUmask(mask, () => jailedShell(script, { isolations: [isolation], readable: [folder] }));
+        const { text, status } = finish(shell);
+        assertEquals([text.split("\n")[0], status], ["words", { code: 0 }]);
+        assertEquals(statusFields(text).get("Umask"), "0077");
+      }
+      // Whatever is missing here is missing under any umask.
+      const usual = jailedShell("exit 0");
+      finish(usual);
+      const shell = underUmask(mask, () => jailedShell("exit 0"));
+      assertEquals([finish(shell).status, shell.missing], [{ code: 0 }, usual.missing]);
+      Deno.removeSync(folder, { recursive: true });
+    },
+  );
+}
 
 /** What a shell tries: it ends with status 0 where it can. */
 const ATTEMPTS: Readonly<Record<string, string>> = {

@@ -65,6 +65,7 @@ export const CallNumber = {
   mkdir: 83,
   unlink: 87,
   readlink: 89,
+  umask: 95,
   gettimeofday: 96,
   getrlimit: 97,
   sysinfo: 99,

@@ -138,7 +138,8 @@ export interface RootOptions {
 }
 
 /**
- * In a new mount namespace: a root that has nothing but the entries, all of them for reading only. Linux 5.12 has what it needs.
+ * In a new mount namespace: a root that has nothing but the entries, all of them for reading only. Linux 5.12 has what it needs. The
+ * child's umask is 0 after that.
  */
 export function replaceRoot(
   entries: readonly RootEntry[],
@@ -161,6 +162,8 @@ export function replaceRoot(
   );
   const dot = cString(".");
   return [
+    // Whoever comes to be in this root, under whatever id, walks its directories: their modes are those that are asked for.
+    call("umask", [0]),
     call("mount", [0, cString("/"), 0, MS_REC | MS_PRIVATE, 0], { of: "MS_PRIVATE" }),
     ...mounts.flatMap(({ steps }) => steps),
     call("mount", [tmpfs, cString(BASE), tmpfs, flags, cString("mode=755,size=64k,nr_inodes=64")], { of: "tmpfs" }),
