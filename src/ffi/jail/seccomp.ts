@@ -16,10 +16,12 @@ import { call, type ScriptCall } from "./child_script.ts";
  */
 export type Verdict = "allow" | "log" | "kill" | { readonly errno: number };
 
-/** What an argument has to be for a rule to apply. Only its low 32 bits are looked at, as the kernel does with an `int`. */
+/** What an argument has to be for a rule to apply. */
 export interface ArgumentTest {
   /** Which: 0 to 5. */
   readonly index: number;
+  /** Which 32 bits of it. Of an `int` the kernel looks at no others than the lower ones; a pointer takes a test of each half. @default {"lower"} */
+  readonly half?: "lower" | "upper";
   /** The bits that count. @default {all} */
   readonly mask?: number;
   /** What they have to be. */
@@ -71,14 +73,13 @@ function action(verdict: Verdict): number {
   return RET_ERRNO | verdict.errno & 0xffff;
 }
 
-/** Of its low 32 bits. */
-function argumentOffset(index: number): number {
-  return DATA_ARGUMENTS + 8 * index;
+function argumentOffset({ index, half = "lower" }: Pick<ArgumentTest, "index" | "half">): number {
+  return DATA_ARGUMENTS + 8 * index + (half === "upper" ? 4 : 0);
 }
 
-function testArgument({ index, mask, equals }: ArgumentTest, otherwise: number): Instruction[] {
-  const masked = mask === undefined ? [] : [and(mask)];
-  return [load(argumentOffset(index)), ...masked, unlessEqual(equals, otherwise)];
+function testArgument(test: ArgumentTest, otherwise: number): Instruction[] {
+  const masked = test.mask === undefined ? [] : [and(test.mask)];
+  return [load(argumentOffset(test)), ...masked, unlessEqual(test.equals, otherwise)];
 }
 
 /** A rule as a block that ends the program or goes on behind itself. A is the call's number before it, and behind it. */
@@ -101,10 +102,10 @@ function countAlike(rules: readonly FilterRule[], from: number): number {
   const alike = (rule: FilterRule) => {
     if (rule.verdict !== "allow" || first.verdict !== "allow") return false;
     if (unconditional(first)) return unconditional(rule);
-    return rule.call === first.call && comparedArgument(rule) === comparedArgument(first);
+    return rule.call === first.call && comparedWord(rule) === comparedWord(first);
   };
   let end = from + 1;
-  if (unconditional(first) || comparedArgument(first) !== undefined) {
+  if (unconditional(first) || comparedWord(first) !== undefined) {
     while (end < rules.length && end - from < MOST_ALIKE && alike(rules[end])) end++;
   }
   return end - from;
@@ -114,16 +115,16 @@ function unconditional({ when = [] }: FilterRule): boolean {
   return when.length === 0;
 }
 
-/** The argument that alone decides whether a rule applies, by all of its bits. */
-function comparedArgument({ when = [] }: FilterRule): number | undefined {
-  return when.length === 1 && when[0].mask === undefined ? when[0].index : undefined;
+/** Where the word is that alone decides whether a rule applies, by all of its bits. */
+function comparedWord({ when = [] }: FilterRule): number | undefined {
+  return when.length === 1 && when[0].mask === undefined ? argumentOffset(when[0]) : undefined;
 }
 
 function compileAlike(rules: readonly FilterRule[]): Instruction[] {
   const [first] = rules;
   if (unconditional(first)) return endIfOneOf(rules.map(({ call }) => CallNumber[call]), RET_ALLOW);
   const values = rules.map(({ when }) => when![0].equals);
-  const block = [load(argumentOffset(first.when![0].index)), ...endIfOneOf(values, RET_ALLOW), load(DATA_NUMBER)];
+  const block = [load(argumentOffset(first.when![0])), ...endIfOneOf(values, RET_ALLOW), load(DATA_NUMBER)];
   return [unlessEqual(CallNumber[first.call], block.length), ...block];
 }
 

@@ -78,6 +78,13 @@ Deno.test("of an argument the low 32 bits are looked at: the kernel takes no mor
   assertEquals([map(0xffff_ffff_0000_0004n), map(0xffff_ffff_0000_0003n)], [EPERM, ALLOW]);
 });
 
+Deno.test("of a pointer both halves can be looked at", () => {
+  const isNull = [{ index: 2, equals: 0 }, { index: 2, half: "upper" as const, equals: 0 }];
+  const program = compileFilter({ rules: [{ call: "read", when: isNull, verdict: "allow" }], otherwise: "kill" });
+  const read = (pointer: bigint) => run(program, CallNumber.read, [0n, 0n, pointer]);
+  assertEquals([read(0n), read(1n), read(1n << 32n), read(1n << 63n)], [ALLOW, KILL, KILL, KILL]);
+});
+
 Deno.test("calls of another architecture, and those of x32, end the process whatever the rules say", () => {
   const program = compileFilter({ rules: [{ call: "read", verdict: "allow" }], otherwise: "allow" });
   assertEquals(run(program, CallNumber.read, [], I386), KILL);
@@ -93,21 +100,28 @@ Deno.test("calls of another architecture, and those of x32, end the process what
 function expected({ rules, otherwise }: Filter, number: number, args: readonly bigint[]): Verdict {
   const holds = ({ call, when = [] }: FilterRule) =>
     CallNumber[call] === number &&
-    when.every(({ index, mask = -1, equals }) => (Number(BigInt.asIntN(32, args[index])) & mask) === (equals | 0));
+    when.every(({ index, half, mask = -1, equals }) => {
+      const word = half === "upper" ? args[index] >> 32n : args[index];
+      return (Number(BigInt.asIntN(32, word)) & mask) === (equals | 0);
+    });
   return rules.find(holds)?.verdict ?? otherwise;
 }
 
 Deno.test("any rules do what they say", () => {
   const names = ["read", "mmap", "ioctl"] as const;
   const decision = fc.constantFrom<Verdict>("allow", "log", "kill", { errno: 1 });
-  const test = fc.record({ index: fc.nat(5), equals: fc.nat(3), mask: fc.constantFrom(undefined, 1, 2, 3) });
+  const test = fc.record({
+    ...{ index: fc.nat(5), equals: fc.nat(3), mask: fc.constantFrom(undefined, 1, 2, 3) },
+    half: fc.constantFrom(undefined, "lower" as const, "upper" as const),
+  });
   const rule = fc.record({
     call: fc.constantFrom(...names),
     when: fc.array(test, { maxLength: 3 }),
     verdict: decision,
   });
   const filter = fc.record({ rules: fc.array(rule, { maxLength: 8 }), otherwise: decision });
-  const args = fc.array(fc.bigInt(0n, 3n), { minLength: 6, maxLength: 6 });
+  const word = fc.tuple(fc.bigInt(0n, 3n), fc.bigInt(0n, 3n)).map(([upper, lower]) => upper << 32n | lower);
+  const args = fc.array(word, { minLength: 6, maxLength: 6 });
   fc.assert(fc.property(filter, fc.constantFrom(...names), args, (filter, name, args) => {
     const words = { allow: ALLOW, log: LOG, kill: KILL };
     const wanted = expected(filter, CallNumber[name], args);
