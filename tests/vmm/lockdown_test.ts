@@ -27,6 +27,9 @@ const TIOCSTI = 0x5412;
 const KVM_CREATE_VM = 0xae01;
 const PR_SET_DUMPABLE = 4;
 const [P_ALL, WEXITED] = [0, 4];
+/** One that nobody has set, in a struct rlimit64 that leaves it so: RLIM_INFINITY twice. With RLIMIT_CPU and zeroes, it kills. */
+const RLIMIT_RTTIME = 15;
+const NO_LIMIT: readonly number[] = new Array(16).fill(0xff);
 
 /** Answered with EPERM: what V8, Deno and libc try and put up with, and calls that are made for other purposes. */
 const REFUSED: Readonly<Record<string, RawCall>> = {
@@ -38,6 +41,9 @@ const REFUSED: Readonly<Record<string, RawCall>> = {
   "signal its parent": ["kill", PARENT],
   "signal everybody": ["kill", -1],
   "signal a thread of its parent": ["tgkill", PARENT, PARENT],
+  "look at its parent's limits": ["prlimit64", PARENT, RLIMIT_RTTIME],
+  "set its parent's limits": ["prlimit64", PARENT, RLIMIT_RTTIME, NO_LIMIT],
+  "set its own limits": ["prlimit64", 0, RLIMIT_RTTIME, NO_LIMIT],
   "signal a process gently": ["pidfd_send_signal", NO_FD, SIGTERM],
   "wait for whatever child": ["waitid", P_ALL, 0, 0, WEXITED],
   "type at its terminal": ["ioctl", NO_FD, TIOCSTI],
@@ -131,7 +137,9 @@ for (const [i, [name, call]] of Object.entries(FATAL).entries()) {
 }
 
 Deno.test("a machine whose threads start reads files, and neither executes nor writes, connects nor signals", () => {
-  const denied = ["make a file", "fork", "signal its parent", "have itself dumped", "remove a file"];
+  const denied = [
+    ...["make a file", "fork", "signal its parent", "set its parent's limits", "have itself dumped", "remove a file"],
+  ];
   const never = [
     "execute a program",
     "open a socket",

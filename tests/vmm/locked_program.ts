@@ -11,8 +11,8 @@ import { cString } from "../../src/ffi/syscall.ts";
 import { type Lockdown, lockDown, lockDownStart } from "../../src/vmm/lockdown.ts";
 import { prepareRawSyscalls, rawSyscall, rawSyscallElsewhere } from "../support/raw_syscall.ts";
 
-/** A system call: its name and arguments. */
-export type RawCall = readonly [CallName, ...(number | string)[]];
+/** A system call: its name and arguments. Text and bytes stand for their address. */
+export type RawCall = readonly [CallName, ...(number | string | readonly number[])[]];
 
 /** What to do: which steps to take, and then which calls to make on which threads. */
 export interface Task {
@@ -36,9 +36,11 @@ export interface Outcome {
 }
 
 const NO_SECCOMP: FilterRule = { call: "seccomp", verdict: { errno: Errno.ENOSYS } };
-/** Text stands for its address. */
 function argumentsOf([, ...args]: RawCall) {
-  return args.map((argument) => typeof argument === "string" ? cString(argument) : argument);
+  return args.map((argument) => {
+    if (typeof argument === "number") return argument;
+    return typeof argument === "string" ? cString(argument) : Uint8Array.from(argument);
+  });
 }
 
 async function runMain(task: Task): Promise<Outcome> {

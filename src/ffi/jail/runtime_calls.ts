@@ -33,6 +33,11 @@ const FCNTL = {
   F_GET_SEALS: 1034,
 } as const;
 
+/** prlimit(2): this process, and no limit that would be set. Another's limit of CPU time, set to nothing, would kill it. */
+const OWN_LIMITS_READ = [
+  [{ index: 0, equals: 0 }, { index: 2, equals: 0 }, { index: 2, half: "upper", equals: 0 }],
+] as const;
+
 /** Memory without code, or code that is made here: JIT compilers write theirs into anonymous memory. */
 const NOT_CODE_OF_FILES = [
   [{ index: 3, mask: MAP_ANONYMOUS, equals: MAP_ANONYMOUS }],
@@ -123,11 +128,17 @@ export const RUNTIME_CALLS: readonly TableEntry[] = [
     reason: "time, where the kernel's vDSO does not know it; V8's threads",
   },
   { calls: ["getrandom"], later: "allowed", reason: "seeds of hash tables" },
-  { calls: ["prlimit64", "getrlimit"], later: "allowed", reason: "sizes of stacks" },
+  { calls: ["getrlimit"], later: "allowed", reason: "sizes of stacks, in older libcs" },
   {
     calls: ["getuid", "geteuid", "getgid", "getegid", "getppid", "getpgrp"],
     later: "allowed",
     reason: "who the process is, which it may know",
+  },
+  {
+    calls: ["prlimit64"],
+    later: "allowed",
+    when: OWN_LIMITS_READ,
+    reason: "sizes of stacks; how many descriptors there may be",
   },
 ];
 
