@@ -13,6 +13,7 @@ import { fileStatus, FileType } from "../ffi/file.ts";
 import { type DeviceClass, serviceFilter } from "../ffi/jail/device_calls.ts";
 import { denyNewPrivilegesHere } from "../ffi/jail/privileges.ts";
 import { filterThisProcess } from "../ffi/jail/seccomp.ts";
+import { currentProcessId } from "../ffi/process.ts";
 import type { DriveConfig } from "../options/storage.ts";
 
 /** What a process has to be able to do once it is locked down. */
@@ -36,7 +37,7 @@ export function lockDown(loop: EventLoop, { classes, drives }: LockDownOptions):
   prepareEngines(loop);
   try {
     denyNewPrivilegesHere();
-    filterThisProcess(serviceFilter(classes));
+    filterThisProcess(serviceFilter(classes, currentProcessId()));
   } catch (cause) {
     throw new Error("Cannot restrict the device process's system calls (-sandbox off does without)", { cause });
   }

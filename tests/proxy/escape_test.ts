@@ -1,6 +1,7 @@
 /**
- * What a device process that somebody has taken over can try, tried by a program in each of three places: without a jail, where it has
- * to succeed, or the others would show nothing; behind the walls without filters; and in a whole jail.
+ * What a device process that somebody has taken over can try, tried by a program in each of four places: without a jail, where it has
+ * to succeed, or the others would show nothing; behind the walls without filters; behind the filter without walls, as the same user in the
+ * same namespaces; and in a whole jail.
  */
 import { assert, assertEquals } from "@std/assert";
 import { closeFd } from "../../src/ffi/file.ts";
@@ -22,7 +23,7 @@ const NO_FILTER: Filter = { rules: [], otherwise: "allow" };
 const SIGSYS = 31;
 
 /** Where a program tries something. */
-type Place = "no jail" | "walls" | "jail";
+type Place = "no jail" | "walls" | "filter" | "jail";
 
 interface Outcome {
   readonly status: ExitStatus;
@@ -32,7 +33,7 @@ interface Outcome {
 
 function startAt(place: Place, command: readonly string[], output: number): ChildProcess {
   const descriptors = new Map([[0, null], [1, output], [2, output]]);
-  if (place === "no jail") return spawn({ command, env: ENV, descriptors });
+  if (place === "no jail" || place === "filter") return spawn({ command, env: ENV, descriptors });
   const filter = place === "walls" ? NO_FILTER : undefined;
   return spawnJailed({
     command,
@@ -50,7 +51,7 @@ function attempt(name: string, place: Place): Outcome {
   const listener = listenAt(`${folder}/socket`);
   const [ours, theirs] = createSocketPair();
   try {
-    const mode = place === "jail" ? "locked" : "free";
+    const mode = place === "jail" || place === "filter" ? "locked" : "free";
     const process = startAt(place, [
       ...[Deno.execPath(), "run", "--quiet", "--allow-ffi", "--allow-read", "--no-prompt", "--no-code-cache"],
       ...[`--config=${REPOSITORY}/deno.json`, `${REPOSITORY}/tests/proxy/escaping_program.ts`],
@@ -77,6 +78,9 @@ const DENIED_BY_WALLS = [
   "execute a program",
   "trace its parent",
   "signal its parent",
+  "signal a thread of its parent",
+  "look at its parent's limits",
+  "set its parent's limits",
   "get hold of its parent",
   "mount",
   "become root",
@@ -92,6 +96,12 @@ testNeeding([NAMESPACES], "a process that tries nothing lives on in a jail as wi
   }
 });
 
+testNeeding([NAMESPACES], "a process can signal itself anywhere, as abort(3) does", () => {
+  for (const place of ["no jail", "walls", "filter", "jail"] as const) {
+    assertEquals(attempt("signal itself", place), { status: { code: 0 }, result: 0 }, place);
+  }
+});
+
 for (const name of [...DENIED_BY_WALLS, ...DENIED_BY_FILTER]) {
   testNeeding(
     [NAMESPACES, ROOT],
@@ -102,9 +112,11 @@ for (const name of [...DENIED_BY_WALLS, ...DENIED_BY_FILTER]) {
       // Whoever executes another program has nothing more to say.
       assert(free.result === undefined ? name === "execute a program" : free.result >= 0, `${free.result}`);
       if (DENIED_BY_WALLS.includes(name)) assert(attempt(name, "walls").result! < 0);
-      const { status, result } = attempt(name, "jail");
-      if (result === undefined) assertEquals(status, { signal: SIGSYS });
-      else assert(result < 0, `${result}`);
+      for (const place of ["filter", "jail"] as const) {
+        const { status, result } = attempt(name, place);
+        if (result === undefined) assertEquals(status, { signal: SIGSYS }, place);
+        else assert(result < 0, `${place}: ${result}`);
+      }
     }),
   );
 }

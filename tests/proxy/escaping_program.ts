@@ -24,6 +24,9 @@ const CLONE_NEWNS = 0x20000;
 const [MS_REC, MS_PRIVATE] = [0x4000, 0x40000];
 /** Unlike PTRACE_ATTACH, it does not stop the process. */
 const PTRACE_SEIZE = 0x4206;
+/** One that nobody has set, in a struct rlimit64 that leaves it so. With RLIMIT_CPU and zeroes, it kills. */
+const RLIMIT_RTTIME = 15;
+const NO_LIMIT = new Uint8Array(16).fill(0xff);
 
 const [attempt, mode, parentText, socketPath] = Deno.args;
 const parent = Number(parentText);
@@ -62,11 +65,15 @@ const ATTEMPTS: Readonly<Record<string, () => number>> = {
   "execute a program": () => rawSyscall("execve", cString("/bin/true"), 0, 0),
   "trace its parent": () => rawSyscall("ptrace", PTRACE_SEIZE, parent, 0, 0),
   "signal its parent": () => rawSyscall("kill", parent, 0),
+  "signal a thread of its parent": () => rawSyscall("tgkill", parent, parent, 0),
+  "look at its parent's limits": () => rawSyscall("prlimit64", parent, RLIMIT_RTTIME, 0, new Uint8Array(16)),
+  "set its parent's limits": () => rawSyscall("prlimit64", parent, RLIMIT_RTTIME, NO_LIMIT, 0),
   "get hold of its parent": () => rawSyscall("pidfd_open", parent, 0),
   "mount": mount,
   "map code out of a file": () => rawSyscall("mmap", 0, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE, memory, 0),
   "set up io_uring": () => rawSyscall("io_uring_setup", 4, new Uint8Array(120)),
   "become root": () => rawSyscall("setresuid", 0, 0, 0),
+  "signal itself": () => rawSyscall("tgkill", rawSyscall("getpid"), rawSyscall("gettid"), 0),
   "live on": () => rawSyscall("getpid"),
 };
 

@@ -12,7 +12,7 @@ const PROGRAM = new URL("./locked_program.ts", import.meta.url).pathname;
 const CACHE = Deno.env.get("DENO_DIR") ?? `${Deno.env.get("HOME")}/.cache/deno`;
 
 const EPERM = -1;
-const SIGSYS = 31;
+const [SIGABRT, SIGSYS] = [6, 31];
 
 /** Not locked down; locked down with devices of no class of their own; and with disks. */
 type Mode = "free" | "plain" | "storage";
@@ -45,6 +45,7 @@ for (
     "look for a file",
     "duplicate anywhere",
     "move its parent",
+    "signal a thread of its parent",
   ]
 ) {
   Deno.test(
@@ -95,6 +96,11 @@ for (const mode of ["plain", "storage"] as const) {
     assertEquals(status, attempt("exhaust the heap", "free").status);
   });
 }
+
+Deno.test("a locked-down process may end itself by a signal, as abort(3) does", () => {
+  const aborted = { text: "", status: { signal: SIGABRT } };
+  assertEquals([attempt("abort", "free"), attempt("abort", "plain")], [aborted, aborted]);
+});
 
 /** What a storage device does, and what a process without one gets for it. */
 const STORAGE = {

@@ -14,6 +14,7 @@ import { lockDown } from "../../src/remote/lockdown.ts";
 
 const AT_FDCWD = -100;
 const [PROT_READ_EXEC, MAP_PRIVATE] = [5, 2];
+const SIGABRT = 6;
 /** linux/fcntl.h, linux/fs.h */
 const [F_OFD_SETLK, BLKGETSIZE64] = [37, 0x80081272];
 
@@ -66,6 +67,7 @@ const ACTS: Readonly<Record<string, () => unknown>> = {
   "enter io_uring": () => syscalls().io_uring_enter(memory, 0, 0, 0, null, 0),
   "duplicate anywhere": () => syscalls().dup3(open, 900, 0),
   "open a socket": () => syscalls().socket(1, 1, 0),
+  "signal a thread of its parent": () => syscalls().tgkill(Deno.ppid, Deno.ppid, 0),
   "signal its parent": () => syscalls().kill(1, 0),
   "register with io_uring": () => syscalls().io_uring_register(memory, 0, new Uint8Array(1), 0),
   "open a process": () => syscalls().pidfd_open(syscalls().getpid(), 0),
@@ -79,6 +81,7 @@ const ACTS: Readonly<Record<string, () => unknown>> = {
     throw new Error("what was thrown");
   },
   "exhaust the heap": exhaustHeap,
+  "abort": () => syscalls().tgkill(syscalls().getpid(), syscalls().gettid(), SIGABRT),
 };
 
 const [name, mode] = Deno.args;

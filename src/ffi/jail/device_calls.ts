@@ -42,7 +42,6 @@ const COMMON_CALLS: readonly TableEntry[] = [
       "a ring is served from another processor than its vCPU's, or each access costs a sleep. What this gives away is the choice " +
       "among the processors of the cgroup (cpuset), of whose time a thread has no more by it",
   },
-  { calls: ["tgkill"], later: "allowed", reason: "abort(3); other processes cannot be named in a pid namespace" },
   {
     calls: ["openat", "open"],
     later: "refused",
@@ -51,6 +50,21 @@ const COMMON_CALLS: readonly TableEntry[] = [
   { calls: ["mkdir", "unlink", "unlinkat", "fsync", "dup3"], later: "refused", reason: "Deno's start" },
   { calls: ["execve"], later: "fatal", reason: "the start of the program" },
 ];
+
+/**
+ * What takes the process's own number.
+ *
+ * @param pid As the process has it, in its pid namespace if it has one.
+ */
+function ownCalls(pid: number): TableEntry[] {
+  return [{
+    calls: ["tgkill"],
+    later: "allowed",
+    when: [[{ index: 0, equals: pid }]],
+    reason:
+      "abort(3); without a pid namespace other processes could be named, and without an id of its own be signalled",
+  }];
+}
 
 /** What the devices of a class make besides. */
 const CLASS_CALLS: Readonly<Record<DeviceClass, readonly TableEntry[]>> = {
@@ -86,16 +100,19 @@ export function startFilter(): Filter {
   const libraries: FilterRule[] = [{ call: "mmap", verdict: "allow" }, { call: "statx", verdict: "allow" }];
   const lifetime: FilterRule = { call: "prctl", when: [{ index: 0, equals: PR_SET_PDEATHSIG }], verdict: "allow" };
   const filtering: FilterRule = { call: "seccomp", verdict: "allow" };
+  // The process has no number yet.
+  const aborting: FilterRule = { call: "tgkill", verdict: "allow" };
   const table = [...COMMON_CALLS, ...Object.values(CLASS_CALLS).flat()];
-  return { rules: [...libraries, lifetime, filtering, ...rulesAtStart(table)], otherwise: DENIED };
+  return { rules: [...libraries, lifetime, filtering, aborting, ...rulesAtStart(table)], otherwise: DENIED };
 }
 
 /**
  * What a device process may do once it serves: it opens, executes and connects to nothing; what is not in the table ends it.
  *
  * @param classes Of all the devices that it serves.
+ * @param pid Its own, as it has it itself.
  */
-export function serviceFilter(classes: readonly DeviceClass[]): Filter {
-  const table = [...COMMON_CALLS, ...[...new Set(classes)].flatMap((name) => CLASS_CALLS[name])];
+export function serviceFilter(classes: readonly DeviceClass[], pid: number): Filter {
+  const table = [...COMMON_CALLS, ...ownCalls(pid), ...[...new Set(classes)].flatMap((name) => CLASS_CALLS[name])];
   return { rules: rulesInService(table), otherwise: "kill" };
 }

@@ -8,7 +8,8 @@ function allowed({ rules }: Filter): Set<CallName> {
   return new Set(rules.filter(({ verdict }) => verdict === "allow").map(({ call }) => call));
 }
 
-const FILTERS = [startFilter(), serviceFilter([]), serviceFilter(["storage"])];
+const PID = 1234;
+const FILTERS = [startFilter(), serviceFilter([], PID), serviceFilter(["storage"], PID)];
 
 const DANGEROUS: readonly CallName[] = [
   ...["execve", "execveat", "fork", "vfork", "clone3", "ptrace", "process_vm_readv", "process_vm_writev"] as const,
@@ -18,22 +19,30 @@ const DANGEROUS: readonly CallName[] = [
 ];
 
 Deno.test("a process that serves can open, execute, connect to, trace and signal nothing", () => {
-  const calls = allowed(serviceFilter(["storage"]));
+  const calls = allowed(serviceFilter(["storage"], PID));
   assertEquals(DANGEROUS.filter((call) => calls.has(call)), []);
 });
 
 Deno.test("what is not in the table ends a process that serves, and fails in one that starts", () => {
-  assertEquals(serviceFilter([]).otherwise, "kill");
+  assertEquals(serviceFilter([], PID).otherwise, "kill");
   assertEquals(startFilter().otherwise, { errno: 1 });
 });
 
 Deno.test("a process that serves keeps no right that it did not have at its start", () => {
   const atStart = allowed(startFilter());
-  assertEquals([...allowed(serviceFilter(["storage"]))].filter((call) => !atStart.has(call)), []);
+  assertEquals([...allowed(serviceFilter(["storage"], PID))].filter((call) => !atStart.has(call)), []);
+});
+
+Deno.test("a process that serves signals itself alone", () => {
+  const rules = serviceFilter(["storage"], PID).rules.filter(({ call }) => call === "tgkill");
+  assertEquals(rules, [
+    { call: "tgkill", when: [{ index: 0, equals: PID }], verdict: "allow" },
+    { call: "tgkill", verdict: { errno: 1 } },
+  ]);
 });
 
 Deno.test("a class adds to what every device process may do, and takes nothing away", () => {
-  const [plain, storage] = [allowed(serviceFilter([])), allowed(serviceFilter(["storage"]))];
+  const [plain, storage] = [allowed(serviceFilter([], PID)), allowed(serviceFilter(["storage"], PID))];
   assertEquals([...plain].filter((call) => !storage.has(call)), []);
   const own: readonly CallName[] = [
     ...["pread64", "pwrite64", "preadv2", "pwritev2", "fdatasync", "fallocate", "lseek", "statx"] as const,
