@@ -14,13 +14,14 @@ import { SELF_ENVIRONMENT } from "../../src/vmm/self_command.ts";
 import { readAll } from "../support/child.ts";
 import { NAMESPACES, ROOT } from "../support/jail.ts";
 import { leakingNothing } from "../support/leaks.ts";
-import { testNeeding } from "../support/requirements.ts";
+import { type Requirement, testNeeding } from "../support/requirements.ts";
 
 const REPOSITORY = new URL("../..", import.meta.url).pathname.replace(/\/$/, "");
 const CACHE = Deno.env.get("DENO_DIR") ?? `${Deno.env.get("HOME")}/.cache/deno`;
 const ENV = { ...SELF_ENVIRONMENT, NO_COLOR: "1", HOME: "/nowhere", DENO_DIR: CACHE };
 const NO_FILTER: Filter = { rules: [], otherwise: "allow" };
 const SIGSYS = 31;
+const ENOPROTOOPT = 92;
 
 /** Where a program tries something. */
 type Place = "no jail" | "walls" | "filter" | "jail";
@@ -86,8 +87,16 @@ const DENIED_BY_WALLS = [
   "become root",
 ];
 
+const PEER_PIDFD = "get a pidfd of who has a socket's other end";
+
 /** What is harmless behind the walls, or of no use, and denied by the filter all the same. */
-const DENIED_BY_FILTER = ["fork", "open a socket", "map code out of a file", "set up io_uring"];
+const DENIED_BY_FILTER = ["fork", "open a socket", "map code out of a file", "set up io_uring", PEER_PIDFD];
+
+const PEER_PIDFDS: Requirement = {
+  name: "pidfds of peers",
+  remedy: "boot Linux 6.5 or later",
+  isMet: () => attempt(PEER_PIDFD, "no jail").result !== -ENOPROTOOPT,
+};
 
 testNeeding([NAMESPACES], "a process that tries nothing lives on in a jail as without one", () => {
   assert(attempt("live on", "no jail").result! > 1);
@@ -104,7 +113,7 @@ testNeeding([NAMESPACES], "a process can signal itself anywhere, as abort(3) doe
 
 for (const name of [...DENIED_BY_WALLS, ...DENIED_BY_FILTER]) {
   testNeeding(
-    [NAMESPACES, ROOT],
+    [NAMESPACES, ROOT, ...name === PEER_PIDFD ? [PEER_PIDFDS] : []],
     `a process tries to ${name}: it can without a jail, and cannot in one`,
     leakingNothing(() => {
       const free = attempt(name, "no jail");

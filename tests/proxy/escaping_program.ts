@@ -19,6 +19,8 @@ import { prepareRawSyscalls, rawSyscall } from "../support/raw_syscall.ts";
 const AT_FDCWD = -100;
 const [PROT_READ, PROT_EXEC, MAP_PRIVATE] = [1, 4, 2];
 const [AF_UNIX, AF_INET, SOCK_STREAM] = [1, 2, 1];
+/** asm-generic/socket.h, for the socket that its output goes to. */
+const [STDOUT, SOL_SOCKET, SO_PEERPIDFD] = [1, 1, 77];
 /** linux/sched.h, linux/mount.h, linux/ptrace.h */
 const CLONE_NEWNS = 0x20000;
 const [MS_REC, MS_PRIVATE] = [0x4000, 0x40000];
@@ -69,6 +71,8 @@ const ATTEMPTS: Readonly<Record<string, () => number>> = {
   "look at its parent's limits": () => rawSyscall("prlimit64", parent, RLIMIT_RTTIME, 0, new Uint8Array(16)),
   "set its parent's limits": () => rawSyscall("prlimit64", parent, RLIMIT_RTTIME, NO_LIMIT, 0),
   "get hold of its parent": () => rawSyscall("pidfd_open", parent, 0),
+  "get a pidfd of who has a socket's other end": () =>
+    rawSyscall("getsockopt", STDOUT, SOL_SOCKET, SO_PEERPIDFD, new Uint8Array(4), Uint8Array.of(4, 0, 0, 0)),
   "mount": mount,
   "map code out of a file": () => rawSyscall("mmap", 0, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE, memory, 0),
   "set up io_uring": () => rawSyscall("io_uring_setup", 4, new Uint8Array(120)),

@@ -27,6 +27,9 @@ const TIOCSTI = 0x5412;
 const KVM_CREATE_VM = 0xae01;
 const PR_SET_DUMPABLE = 4;
 const [P_ALL, WEXITED] = [0, 4];
+/** asm-generic/socket.h, for the socket that its output goes to. */
+const [STDOUT, SOL_SOCKET, SO_PEERCRED, SO_PASSPIDFD, SO_PEERPIDFD] = [1, 1, 17, 76, 77];
+const [INT_ZERO, INT_ONE, INT_SIZE] = [[0, 0, 0, 0], [1, 0, 0, 0], [4, 0, 0, 0]];
 /** One that nobody has set, in a struct rlimit64 that leaves it so: RLIM_INFINITY twice. With RLIMIT_CPU and zeroes, it kills. */
 const RLIMIT_RTTIME = 15;
 const NO_LIMIT: readonly number[] = new Array(16).fill(0xff);
@@ -44,6 +47,9 @@ const REFUSED: Readonly<Record<string, RawCall>> = {
   "look at its parent's limits": ["prlimit64", PARENT, RLIMIT_RTTIME],
   "set its parent's limits": ["prlimit64", PARENT, RLIMIT_RTTIME, NO_LIMIT],
   "set its own limits": ["prlimit64", 0, RLIMIT_RTTIME, NO_LIMIT],
+  "get a pidfd of who has a socket's other end": ["getsockopt", STDOUT, SOL_SOCKET, SO_PEERPIDFD, INT_ZERO, INT_SIZE],
+  "have pidfds sent to it": ["setsockopt", STDOUT, SOL_SOCKET, SO_PASSPIDFD, INT_ONE, 4],
+  "look who has a socket's other end": ["getsockopt", STDOUT, SOL_SOCKET, SO_PEERCRED, NO_LIMIT, [12, 0, 0, 0]],
   "signal a process gently": ["pidfd_send_signal", NO_FD, SIGTERM],
   "wait for whatever child": ["waitid", P_ALL, 0, 0, WEXITED],
   "type at its terminal": ["ioctl", NO_FD, TIOCSTI],
@@ -139,6 +145,7 @@ for (const [i, [name, call]] of Object.entries(FATAL).entries()) {
 Deno.test("a machine whose threads start reads files, and neither executes nor writes, connects nor signals", () => {
   const denied = [
     ...["make a file", "fork", "signal its parent", "set its parent's limits", "have itself dumped", "remove a file"],
+    ...["get a pidfd of who has a socket's other end", "have pidfds sent to it"],
   ];
   const never = [
     "execute a program",

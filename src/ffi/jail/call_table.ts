@@ -25,6 +25,9 @@ export interface TableEntry {
   readonly when?: readonly (readonly ArgumentTest[])[];
 }
 
+/** No conditions that could hold: for calls that fail with EPERM from the start on. */
+export const NEVER: TableEntry["when"] = [];
+
 /** What a call gets that its process may not make, and lives on after. */
 export const DENIED = { errno: Errno.EPERM } as const;
 

@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { oneOf, type TableEntry } from "./call_table.ts";
+import { NEVER, oneOf, type TableEntry } from "./call_table.ts";
 
 /** asm-generic/mman-common.h */
 const PROT_EXEC = 4;
@@ -32,6 +32,10 @@ const FCNTL = {
   F_ADD_SEALS: 1033,
   F_GET_SEALS: 1034,
 } as const;
+
+/** asm-generic/socket.h: SO_TYPE, SO_ACCEPTCONN, SO_DOMAIN */
+const SOL_SOCKET = 1;
+const SOCKET_KINDS: readonly number[] = [3, 30, 39];
 
 /** prlimit(2): this process, and no limit that would be set. Another's limit of CPU time, set to nothing, would kill it. */
 const OWN_LIMITS_READ = [
@@ -76,7 +80,6 @@ export const RUNTIME_CALLS: readonly TableEntry[] = [
   { calls: ["sendmsg", "recvmsg", "shutdown"], later: "allowed", reason: "links, and QMP" },
   { calls: ["sendto", "recvfrom"], later: "allowed", reason: "Deno's own socket, which tells it of signals" },
   { calls: ["accept4"], later: "allowed", reason: "clients, where a listening socket was opened before" },
-  { calls: ["getsockopt"], later: "allowed", reason: "what kind of socket a descriptor is; who is on its other end" },
   {
     calls: ["epoll_wait", "epoll_pwait", "epoll_ctl", "epoll_create1"],
     later: "allowed",
@@ -96,6 +99,18 @@ export const RUNTIME_CALLS: readonly TableEntry[] = [
     reason: "status flags, seals of shared memory, spare descriptors",
   },
   { calls: ["ioctl"], later: "allowed", when: oneOf(1, [FIONBIO]), reason: "non-blocking sockets of Deno's" },
+  {
+    calls: ["getsockopt"],
+    later: "allowed",
+    when: SOCKET_KINDS.map((option) => [{ index: 1, equals: SOL_SOCKET }, { index: 2, equals: option }]),
+    reason: "what kind of socket a descriptor is; no pidfd of the process at its other end (SO_PEERPIDFD)",
+  },
+  {
+    calls: ["setsockopt"],
+    later: "refused",
+    when: NEVER,
+    reason: "nothing needs it, and it could have messages bring pidfds of who sends them (SO_PASSPIDFD)",
+  },
   { calls: ["fstat", "fstatfs"], later: "allowed", reason: "what a descriptor is that somebody sent" },
   {
     calls: ["clone"],
@@ -154,7 +169,7 @@ export const START_CALLS: readonly TableEntry[] = [
     later: "refused",
     reason: "Deno's start, and that of its workers",
   },
-  { calls: ["socketpair", "setsockopt"], later: "refused", reason: "Deno's own socket, which tells it of signals" },
+  { calls: ["socketpair"], later: "refused", reason: "Deno's own socket, which tells it of signals" },
   { calls: ["dup", "pipe2"], later: "refused", reason: "Deno's start" },
   { calls: ["arch_prctl", "set_tid_address"], later: "fatal", reason: "the start of the program" },
 ];

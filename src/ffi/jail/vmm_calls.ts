@@ -75,7 +75,8 @@ function vmmCalls(pid: number): TableEntry[] {
       calls: ["pidfd_send_signal"],
       later: "allowed",
       when: [[{ index: 1, equals: Signal.KILL }]],
-      reason: "device processes that do not end, and the terminal's guard; no pidfd is to be had of other processes",
+      reason:
+        "device processes that do not end, and the terminal's guard; pidfds of other processes cannot be made, nor asked of a socket",
     },
     { calls: ["waitid"], later: "allowed", when: [[{ index: 0, equals: P_PIDFD }]], reason: "how these have ended" },
     {

@@ -68,6 +68,19 @@ Deno.test("KVM is asked for nothing that makes a machine or a vCPU, and to run b
   }
 });
 
+Deno.test("of a socket nothing is to be had but its kind, and nothing is to be set", () => {
+  const [SOL_SOCKET, SO_TYPE, SO_ACCEPTCONN, SO_DOMAIN] = [1, 3, 30, 39];
+  for (const filter of [START, SERVICE]) {
+    const rules = filter.rules.filter(({ call, verdict }) => call === "getsockopt" && verdict === "allow");
+    const conditions = [SO_TYPE, SO_ACCEPTCONN, SO_DOMAIN].map((option) => [
+      { index: 1, equals: SOL_SOCKET },
+      { index: 2, equals: option },
+    ]);
+    assertEquals(rules.map(({ when }) => when), conditions);
+    assert(!allowed(filter).has("setsockopt"));
+  }
+});
+
 Deno.test("no rule stands behind one that always applies", () => {
   for (const { rules } of [START, SERVICE]) {
     const settled = new Set<CallName>();
