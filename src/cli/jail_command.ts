@@ -55,7 +55,7 @@ export function parseJailCommand(argv: readonly string[]): JailRequest {
   const own = border < 0 ? argv : argv.slice(0, border);
   if (own.some((word) => HELP.test(word))) return { kind: "help" };
   const context = takeContext(own);
-  if (border < 0) throw new OptionError("splitvm jail", "expected -- and the options of a device process");
+  if (border < 0) throw new OptionError("--", "is missing, and the options of a device process behind it");
   return { kind: "jail", ...deviceProcess(argv.slice(border + 1)), securityContext: context };
 }
 

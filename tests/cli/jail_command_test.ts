@@ -76,10 +76,12 @@ Deno.test("without words, splitvm jail says how it is used", () => {
 
 Deno.test("what cannot be jailed is refused", () => {
   refuses(DEVICE, "'-machine': expected -- and the options of a device process");
-  refuses("-secontext a", "splitvm jail: expected -- and the options of a device process");
+  refuses("-secontext a", "--: is missing, and the options of a device process behind it");
   refuses(`-hlep -- ${DEVICE}`, "'-hlep': did you mean '-help'?");
   refuses("-- -m 512", "--: expected a device process: -machine remote");
-  refuses("--", "--: expected a device process: -machine remote");
+  for (const rest of ["", " -help", " -version", " -machine remote -help", " -device help"]) {
+    refuses(`--${rest}`, "--: expected a device process: -machine remote");
+  }
 });
 
 Deno.test("a socket that would have to be opened in the jail is refused, one that is open is not", () => {
