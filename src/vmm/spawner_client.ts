@@ -227,11 +227,17 @@ export class SpawnerClient {
       if (this.#hasGone) return reject(new Error(GONE));
       this.#waiting.push({ patience, adopt, resolve, reject });
       if (this.#waiting.length === 1) this.#awaitAnswer();
+      // One that the first thread ends is as good as gone; its descriptor may be closed by then.
+      let sent = false;
       try {
-        this.#socket.send(encodeRequest(action, device), 0, 2, [], false);
+        this.#custody.change(() => {
+          this.#socket.send(encodeRequest(action, device), 0, 2, [], false);
+          sent = true;
+        });
       } catch {
-        this.#end(GONE);
+        // EPIPE
       }
+      if (!sent) this.#end(GONE);
     });
   }
 
@@ -278,12 +284,12 @@ export class SpawnerClient {
     this.#end(GONE);
   }
 
-  /** Tells once, also when nobody waits: whoever relies on restarts has to know. */
+  /** Tells once, also when nobody waits: whoever relies on restarts has to know. The end that the machine's brings along is no news. */
   #end(why: string): void {
     if (this.#hasGone) return;
     this.#hasGone = true;
     clearTimeout(this.#timer);
-    this.#log(`${why}: device processes that are lost are not started again from now on`);
+    if (!this.#custody.hasEnded) this.#log(`${why}: device processes that are lost are not started again from now on`);
     for (const { reject } of this.#waiting.splice(0)) reject(new Error(GONE));
   }
 }
