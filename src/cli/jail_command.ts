@@ -101,10 +101,11 @@ function wordsOf({ name, text }: Token): string[] {
  *
  * @param ready The descriptor on which it says that it has all open.
  */
-export function deviceWords({ words, sandbox }: JailCommand, given: JailedArguments, ready: number): string[] {
+export function deviceWords({ words, sandbox, config }: JailCommand, given: JailedArguments, ready: number): string[] {
+  const life = `exit-with-parent=on,ready-fd=${ready},start-error=${config.startError}`;
   return [
     ...words,
-    ...["-sandbox", sandbox ? "on" : "off", "-run-with", `exit-with-parent=on,ready-fd=${ready}`],
+    ...["-sandbox", sandbox ? "on" : "off", "-run-with", life],
     ...fileArguments(given),
   ];
 }

@@ -272,6 +272,7 @@ export const OPTIONS = {
       properties: {
         "exit-with-parent": withDefault(bool, false, "the process is ended when the one that started it is gone"),
         "ready-fd": optional(descriptor, "gets a line feed and is closed once the process has all open that it needs"),
+        "start-error": withDefault(oneOf("stderr", "qmp"), "stderr", "where the process says why it cannot start"),
       },
     },
   },

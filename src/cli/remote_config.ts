@@ -88,6 +88,7 @@ export function remoteConfig(args: Arguments): RemoteConfig {
   const ready = runWith?.value["ready-fd"];
   if (ready !== undefined) descriptors.take(runWith.where, ready);
   const exitWithParent = runWith?.value["exit-with-parent"] ?? false;
+  const startError = runWith?.value["start-error"] ?? "stderr";
   const sandbox = args.sandbox[0]?.value.enable ?? false;
   const chardevs = new ChardevPool(args.chardev, descriptors);
   const monitors = resolveMonitors(args, chardevs);
@@ -95,5 +96,5 @@ export function remoteConfig(args: Arguments): RemoteConfig {
     args.mon.find(({ value }) => value.mode === "readline");
   if (readline !== undefined) throw new OptionError(readline.where, "a device process has no monitor for people");
   chardevs.requireAllTaken();
-  return { name: args.name[0]?.value.guest, exitWithParent, ready, sandbox, files, objects, monitors };
+  return { name: args.name[0]?.value.guest, exitWithParent, ready, startError, sandbox, files, objects, monitors };
 }

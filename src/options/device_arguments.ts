@@ -59,6 +59,14 @@ export interface JailedArguments {
   readonly files: readonly { readonly path: string; readonly fd: number }[];
 }
 
+/** How a device process is started. */
+export interface DeviceProcessStart {
+  /** For a process that can open nothing. @default {it opens its images by their paths} */
+  readonly jailed?: JailedArguments;
+  /** Where it says why it cannot start. @default {standard error} */
+  readonly startError?: "qmp";
+}
+
 /** An option for each file. */
 export function fileArguments({ files }: JailedArguments): string[] {
   return files.flatMap(({ path, fd }, set) => {
@@ -70,20 +78,18 @@ export function fileArguments({ files }: JailedArguments): string[] {
 /**
  * The options that make a process serve `controller` on the link's descriptor. The command line parser gets the same
  * configuration back from them.
- *
- * @param jailed For a process that can open nothing. @default {it opens its images by their paths}
  */
 export function deviceProcessArguments(
   controller: ControllerConfig,
   { link, control }: DeviceProcessFds,
-  jailed?: JailedArguments,
+  { jailed, startError }: DeviceProcessStart = {},
 ): string[] {
   const { driver, id, disks } = controller;
   const argv = [
     "-machine",
     "remote",
     "-run-with",
-    "exit-with-parent=on",
+    startError === undefined ? "exit-with-parent=on" : `exit-with-parent=on,start-error=${startError}`,
     "-device",
     joinOption(driver, [{ key: "id", value: id }]),
   ];

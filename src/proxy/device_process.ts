@@ -34,6 +34,11 @@ const FDS: DeviceProcessFds = { link: 3, control: 4 };
 /** How long a device process may take to flush and end once its link is closed, in milliseconds. */
 const GRACE = 5_000;
 
+/** One that is started in another's place may have to be started again and again; whoever reads the control socket tells why, once. */
+function startErrorOf(sibling: SiblingOptions | undefined): "qmp" | undefined {
+  return sibling === undefined ? undefined : "qmp";
+}
+
 /**
  * Spawns the device process of a controller. It shares standard error with this process, reads nothing and prints nothing, and ends
  * when the other end of its link is closed: so it does not outlive the VMM, whatever ends that.
@@ -49,7 +54,7 @@ export function spawnDeviceProcess(
   const [control, theirControl] = createSocketPair();
   try {
     const how = {
-      command: [...self.command, ...deviceProcessArguments(controller, FDS)],
+      command: [...self.command, ...deviceProcessArguments(controller, FDS, { startError: startErrorOf(sibling) })],
       env: self.env,
       // Ctrl-C is for the VMM, which ends the machine in good order and this process with it.
       ownGroup: true,
@@ -92,14 +97,17 @@ export function spawnJailedDeviceProcess(
   const [ours, theirs] = createSocketPair();
   const [control, theirControl] = createSocketPair();
   const first = FDS.control! + 1;
-  const numbered = files.map(({ path }, i) => ({ path, fd: first + i }));
+  const jailed = { files: files.map(({ path }, i) => ({ path, fd: first + i })) };
   try {
     const descriptors: [number, number | null][] = [[0, null], [1, null], [FDS.link, theirs], [
       FDS.control!,
       theirControl,
     ]];
-    const jailed = spawnJailed({
-      command: [...self.command, ...deviceProcessArguments(controller, FDS, { files: numbered })],
+    const process = spawnJailed({
+      command: [
+        ...self.command,
+        ...deviceProcessArguments(controller, FDS, { jailed, startError: startErrorOf(sibling) }),
+      ],
       env: self.env,
       descriptors: new Map([...descriptors, ...files.map(({ fd }, i): [number, number] => [first + i, fd])]),
       readable,
@@ -110,7 +118,7 @@ export function spawnJailedDeviceProcess(
       identity: freshIdentity(),
       sibling,
     });
-    return { fd: ours, control, ...jailed };
+    return { fd: ours, control, ...process };
   } catch (cause) {
     closeAll([ours, control]);
     throw new Error(`Cannot start the device process of ${controller.id}`, { cause });

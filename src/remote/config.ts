@@ -27,6 +27,8 @@ export interface RemoteConfig {
   readonly exitWithParent: boolean;
   /** `-run-with ready-fd=`: where a line feed says that all is open, on a descriptor that this process inherited. */
   readonly ready: number | undefined;
+  /** `-run-with start-error=`: where it says why it cannot start. `qmp` is for clients that are connected from the beginning. */
+  readonly startError: "stderr" | "qmp";
   /** `-sandbox on`: the process keeps but the system calls that serving takes. */
   readonly sandbox: boolean;
   /** `-add-fd`: image files that are open already, on descriptors that this process inherited. */

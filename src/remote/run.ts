@@ -20,6 +20,7 @@ import { isTracing, markPhase, printPhases } from "../startup_trace.ts";
 import { serveRemoteControl } from "./control.ts";
 import { lockDown, type LockDownOptions } from "./lockdown.ts";
 import { RemoteMachine } from "./remote_machine.ts";
+import { tellClients } from "./start_error.ts";
 import { openScsiBus } from "./storage.ts";
 
 registerDevice<ControllerConfig>(
@@ -47,11 +48,11 @@ export async function runRemote(config: RemoteConfig): Promise<number> {
   const machine = new RemoteMachine(log);
   const { loop, runState } = machine;
   try {
-    config.objects.forEach(requireGiven);
-    const release = config.sandbox ? lockDown(loop, needsOf(config)) : undefined;
-    for (const object of config.objects) machine.add(object);
-    release?.();
-    closeGivenFiles();
+    try {
+      addDevices(machine, config);
+    } catch (error) {
+      throw config.startError === "qmp" ? tellClients(monitors.endpoints, error) : error;
+    }
     markPhase("devices and images");
     let quit = false;
     const onQuit = () => void (quit = true);
@@ -76,6 +77,15 @@ export async function runRemote(config: RemoteConfig): Promise<number> {
     monitors.close();
   }
   return machine.failed ? 1 : 0;
+}
+
+/** Opens all that the process needs, locked down before it looks into any of it. */
+function addDevices(machine: RemoteMachine, config: RemoteConfig): void {
+  config.objects.forEach(requireGiven);
+  const release = config.sandbox ? lockDown(machine.loop, needsOf(config)) : undefined;
+  for (const object of config.objects) machine.add(object);
+  release?.();
+  closeGivenFiles();
 }
 
 /** What each driver's devices do besides what all do. */

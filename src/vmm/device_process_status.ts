@@ -58,7 +58,7 @@ export const DeviceProcessState = defineState("device-process", 1, {
  * How long to wait for the end of a process that has closed its link, in milliseconds. One that dies closes its descriptors first; freeing its
  * memory takes longer.
  */
-const END_PATIENCE = 250;
+export const END_PATIENCE = 250;
 
 /** A device process, as one thread sees it. */
 export class DeviceProcessStatus {

@@ -7,7 +7,6 @@
  * @module
  */
 import { errorChain } from "../error_chain.ts";
-import { Ready } from "../ffi/event.ts";
 import { closeFd, redirectFd } from "../ffi/file.ts";
 import { childProcess, Signal } from "../ffi/process.ts";
 import type { PciProxy, ProxyHandle } from "../proxy/pci_proxy.ts";
@@ -19,6 +18,7 @@ import type { DeviceProcessHandle } from "./machine_handle.ts";
 import { type RestartDecision, RestartPolicy } from "./restart_policy.ts";
 import { GONE, type NewProcess, type SpawnerClient } from "./spawner_client.ts";
 import { LockedImageError } from "./spawner_protocol.ts";
+import { explainFailedStart, isReadableWithin } from "./start_failure.ts";
 
 /**
  * How long a new process may take until it serves the guest, in milliseconds, where the device's own deadline is not longer; and a lost one
@@ -157,7 +157,7 @@ export class DeviceRestart {
 
   /** @returns the control socket. */
   async #replace(spawner: SpawnerClient): Promise<number> {
-    const { proxy, host } = this.#options;
+    const { proxy } = this.#options;
     while (!proxy.isBuried) await new Promise((resolve) => setTimeout(resolve, BURIAL_PERIOD));
     await this.#endLost();
     let control: number | undefined;
@@ -170,9 +170,18 @@ export class DeviceRestart {
       await this.#bringUp(spawner);
       return control;
     } catch (error) {
+      throw await this.#withdraw(error, control);
+    }
+  }
+
+  /** Ends a new process that does not come to serve. @returns why. */
+  async #withdraw(error: unknown, control: number): Promise<unknown> {
+    const { process: { pidfd }, host: { watcher, custody } } = this.#options;
+    try {
+      return custody.hasEnded ? error : await explainFailedStart(error, { pidfd, control }, watcher);
+    } finally {
       closeFd(control);
-      if (!host.custody.hasEnded) this.#child().kill(Signal.KILL);
-      throw error;
+      if (!custody.hasEnded) this.#child().kill(Signal.KILL);
     }
   }
 
@@ -238,16 +247,6 @@ export class DeviceRestart {
 }
 
 /** Waits until a descriptor is ready for reading. @throws {Error} `why`, when that takes too long. */
-function untilReadable(watcher: Watcher, fd: number, deadline: number, why: string): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => {
-      watch.cancel();
-      reject(new Error(why));
-    }, Math.max(0, deadline - performance.now()));
-    const watch = watcher.watch(fd, Ready.IN, () => {
-      watch.cancel();
-      clearTimeout(timer);
-      resolve();
-    });
-  });
+async function untilReadable(watcher: Watcher, fd: number, deadline: number, why: string): Promise<void> {
+  if (!await isReadableWithin(watcher, fd, deadline - performance.now())) throw new Error(why);
 }

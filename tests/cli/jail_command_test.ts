@@ -41,6 +41,10 @@ Deno.test("a process in a jail ends with its parent, whatever is asked of that",
   assertEquals(jailed(`-- ${DEVICE} -run-with ready-fd=9`).config.ready, 9);
 });
 
+Deno.test("a process in a jail says where it is asked to why it cannot start", () => {
+  assertEquals(configurationThere(`-- ${DEVICE} -run-with start-error=qmp`).startError, "qmp");
+});
+
 Deno.test("a process in a jail gives up system calls, unless that is switched off", () => {
   const filtered = (options: string) => configurationThere(`-- ${DEVICE}${options}`).sandbox;
   assertEquals(["", " -sandbox on", " -sandbox off"].map(filtered), [true, true, false]);

@@ -48,6 +48,7 @@ Deno.test("an object serves the controller that it names, with its disks", () =>
     name: undefined,
     exitWithParent: false,
     ready: undefined,
+    startError: "stderr",
     sandbox: false,
     files: [],
     objects: [{ id: "robj0", fd: 5, device: { driver: "lsi53c895a", id: "lsi0", disks: [disk] }, accelerated: true }],
@@ -70,6 +71,11 @@ Deno.test("who starts a device process can have it say when it has all open, on 
     `-machine remote ${LSI} ${OBJECT} -run-with ready-fd=5`,
     "-run-with: fd=5 belongs to -object remote-object,id=robj0 already",
   );
+});
+
+Deno.test("who starts a device process can have it say to QMP's clients why it cannot start", () => {
+  const asked = (options: string) => remote(`${LSI} ${OBJECT}${options}`).startError;
+  assertEquals([asked(""), asked(" -run-with start-error=qmp")], ["stderr", "qmp"]);
 });
 
 Deno.test("system calls are filtered where that is asked for", () => {
@@ -405,6 +411,7 @@ Deno.test("a device process that a VMM starts reads its own configuration back",
         name: undefined,
         exitWithParent: true,
         ready: undefined,
+        startError: "stderr",
         sandbox: false,
         files: [],
         objects: [{ id: "remote0", fd, device, accelerated: true }],
@@ -419,7 +426,7 @@ Deno.test("a device process in a jail reads back which descriptor is which file"
   const path = fc.string({ minLength: 1, unit: "grapheme" }).filter((text) => !text.includes("\0"));
   fc.assert(fc.property(fc.array(path, { maxLength: 9 }), (paths) => {
     const files = paths.map((path, i) => ({ path, fd: 4 + i }));
-    const command = parseCommandLine(deviceProcessArguments(device, { link: 3 }, { files }));
+    const command = parseCommandLine(deviceProcessArguments(device, { link: 3 }, { jailed: { files } }));
     assert(command.kind === "remote");
     const { sandbox, files: read } = (command as { config: RemoteConfig }).config;
     assertEquals([sandbox, read], [true, files]);

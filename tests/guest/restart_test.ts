@@ -97,14 +97,17 @@ for (const properties of ["restart=8", "restart=8,accel=off", "restart=8,sandbox
   );
 }
 
+/** A disk on a new qcow2 image. */
+function qcow2Disk(stage: Stage, image: string): string[] {
+  const create = [...selfCommand(), "img", "create", "-q", "-f", "qcow2", image, "1M"];
+  assertEquals(stage.start({ name: "img", command: create }).wait(), { code: 0 });
+  return localDisk(stage).map((word) => word.replace(/file=.*,format=raw/, `file=${image}`));
+}
+
 testOnKvm(
   "what a guest has written to a qcow2 image, and has not flushed, outlives the process that wrote it",
   (stage) => {
-    const image = `${stage.directory}/disk.qcow2`;
-    const create = [...selfCommand(), "img", "create", "-q", "-f", "qcow2", image, "1M"];
-    assertEquals(stage.start({ name: "img", command: create }).wait(), { code: 0 });
-    const disk = localDisk(stage).map((word) => word.replace(/file=.*,format=raw/, `file=${image}`));
-    const machine = new Machine(stage, "restart=3", restart, disk);
+    const machine = new Machine(stage, "restart=3", restart, qcow2Disk(stage, `${stage.directory}/disk.qcow2`));
     for (let i = 0; i < 3; i++) {
       machine.work();
       machine.replace();
@@ -229,7 +232,7 @@ testOnKvm("a device process that dies before it serves is followed by another", 
   machine.awaitRestarts(1);
   machine.work();
   assertEquals(machine.finish(), 1);
-  assertMatch(machine.vmm.errors, /device lsi0: its process could not be started again: the peer closed the link\n/);
+  assertMatch(machine.vmm.errors, /lsi0: its process could not be started again: its process was killed by signal 9\n/);
 });
 
 testOnKvm("a device process that hangs before it serves is ended, and followed by another", (stage) => {
@@ -334,6 +337,41 @@ testOnKvm(
     machine.qmp.close();
   },
 );
+
+for (const sandbox of ["on", "off"]) {
+  testOnKvm(
+    `a device process that cannot start says why, once, and serves when that is mended (sandbox=${sandbox})`,
+    (stage) => {
+      const image = `${stage.directory}/disk.qcow2`;
+      const machine = new Machine(stage, `restart=1,sandbox=${sandbox}`, idle, qcow2Disk(stage, image));
+      machine.vmm.waitFor("waiting\r\n");
+      const version = setVersion(image, 9);
+      machine.kill();
+      const why =
+        /lsi0: its process could not be started again: its process exited with status 1: drive d0: .* version 9/;
+      machine.vmm.waitForError(why);
+      const end = performance.now() + 2_000;
+      stage.runUntil(() => performance.now() >= end, "some starts");
+      setVersion(image, version);
+      machine.awaitRestarts(1);
+      assertEquals(machine.vmm.errors.split("\n").length - 1, 3, machine.vmm.errors);
+      machine.qmp.call("quit");
+      assertEquals(machine.vmm.wait(), { code: 0 });
+      machine.qmp.close();
+    },
+  );
+}
+
+/** Writes the last byte of a qcow2 image's version. @returns what it was. */
+function setVersion(image: string, version: number): number {
+  using file = Deno.openSync(image, { read: true, write: true });
+  const byte = new Uint8Array(1);
+  file.seekSync(7, Deno.SeekMode.Start);
+  file.readSync(byte);
+  file.seekSync(7, Deno.SeekMode.Start);
+  file.writeSync(Uint8Array.of(version));
+  return byte[0];
+}
 
 testOnKvm("a device that is given up while its process is being replaced is told of once more", (stage) => {
   const machine = new Machine(stage, "restart=on", idle);
