@@ -22,17 +22,25 @@ const LARGEST_CLUSTER = 2 ** 21;
 /** What of a drive says which files it has. */
 export type DriveFiles = Pick<DriveConfig, "id" | "file" | "format" | "readOnly" | "snapshot">;
 
+/** A file that is open for the process that serves a drive. */
+export interface DriveFile extends GivenFile {
+  /** Tells it from all other files. */
+  readonly identity: string;
+  /** Bytes of the disk, where the file is the drive's own image, and its header can be read. */
+  readonly diskSize?: number;
+}
+
 /**
  * Opens the files of a drive, each under the path by which the process that serves the drive will ask for it.
  *
  * @throws {Error} naming the drive, a file that cannot be opened, and each image above that. Nothing stays open then.
  */
-export function openDriveFiles({ id, file, format, readOnly, snapshot }: DriveFiles): GivenFile[] {
-  const files: GivenFile[] = [];
+export function openDriveFiles({ id, file, format, readOnly, snapshot }: DriveFiles): DriveFile[] {
+  const files: DriveFile[] = [];
   const writable = !readOnly && !snapshot;
   try {
     openLayer(files, { path: file, format }, writable);
-    if (snapshot && !readOnly) files.push({ path: TEMPORARY_FOLDER, fd: openTemporary() });
+    if (snapshot && !readOnly) files.push(driveFile(TEMPORARY_FOLDER, openTemporary()));
     return files;
   } catch (cause) {
     for (const { fd } of files) closeFd(fd);
@@ -48,18 +56,23 @@ interface Layer {
   readonly named?: boolean;
 }
 
-function openLayer(files: GivenFile[], { path, format, named }: Layer, writable: boolean): void {
+function driveFile(path: string, fd: number, diskSize?: number): DriveFile {
+  return { path, fd, identity: identityOf(fd), diskSize };
+}
+
+function openLayer(files: DriveFile[], { path, format, named }: Layer, writable: boolean): void {
   const access = writable ? OpenFlags.O_RDWR : OpenFlags.O_RDONLY;
   const fd = named ? openNamedPath(path, access) : openPath("open", path, access);
-  const isAgain = files.some((file) => identityOf(file.fd) === identityOf(fd));
-  files.push({ path, fd });
-  const header = headerOf(fd, path, format);
+  const { header, diskSize } = contentsOf(fd, path, format);
+  const file = driveFile(path, fd, named ? undefined : diskSize);
+  const isAgain = files.some(({ identity }) => identity === file.identity);
+  files.push(file);
   if (header === undefined || isAgain || files.length > LONGEST_CHAIN) return;
   const { dataFile, backingFile, backingFormat, incompatibleFeatures } = header;
   if (dataFile !== undefined && hasFeature(incompatibleFeatures, Incompatible.EXTERNAL_DATA_FILE)) {
     naming(path, "data file", dataFile, () => {
       const data = resolveImageName(dataFile, "");
-      files.push({ path: data, fd: openNamedPath(data, access) });
+      files.push(driveFile(data, openNamedPath(data, access)));
     });
   }
   if (backingFile === undefined) return;
@@ -78,16 +91,27 @@ function naming(path: string, what: string, name: string, open: () => void): voi
   }
 }
 
-/** @returns `undefined` for what is no qcow2 image, or none that can be read. */
-function headerOf(fd: number, name: string, format: ImageFormat | undefined): Qcow2Header | undefined {
-  if (format === "raw") return undefined;
+/** What an image is, as far as its header tells. */
+interface Contents {
+  /** Of a qcow2 image. */
+  readonly header?: Qcow2Header;
+  /** Bytes of the disk. */
+  readonly diskSize?: number;
+}
+
+/** @returns nothing of what is no image that is served, or cannot be read. */
+function contentsOf(fd: number, name: string, format: ImageFormat | undefined): Contents {
   try {
+    const size = sizeOf(fd);
+    if (format === "raw") return { diskSize: size };
     const start = new Uint8Array(PROBE_SIZE);
-    if (detectFormat(start.subarray(0, readAt(fd, 0, start))) !== "qcow2") return undefined;
+    const found = detectFormat(start.subarray(0, readAt(fd, 0, start)));
+    if (found !== "qcow2") return found === "raw" && format === undefined ? { diskSize: size } : {};
     const bytes = new Uint8Array(LARGEST_CLUSTER);
-    return parseHeader(bytes.subarray(0, readAt(fd, 0, bytes)), { name, size: sizeOf(fd) });
+    const header = parseHeader(bytes.subarray(0, readAt(fd, 0, bytes)), { name, size });
+    return { header, diskSize: header.size };
   } catch {
-    return undefined;
+    return {};
   }
 }
 

@@ -32,7 +32,7 @@ export const Seal = {
   FUTURE_WRITE: 0x10,
 } as const;
 
-const PAGE_SIZE = 4096;
+export const PAGE_SIZE = 4096;
 
 /** A mapped range. It stays mapped until {@linkcode Mapping.unmap}; no view of it may be used after that. */
 export interface Mapping {

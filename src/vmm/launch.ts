@@ -19,7 +19,7 @@ import type { MissingWall } from "../proxy/jail.ts";
 import { connectProxy, type ProxyHandle } from "../proxy/pci_proxy.ts";
 import { createEventFd } from "../ffi/event.ts";
 import { closeFd, isInheritedFd } from "../ffi/file.ts";
-import { isUnixStreamSocket } from "../ffi/socket.ts";
+import { closeAll, isUnixStreamSocket } from "../ffi/socket.ts";
 import type { ControllerConfig } from "../options/storage.ts";
 import type { QmpEndpoint } from "../qmp/endpoint.ts";
 import { markPhase } from "../startup_trace.ts";
@@ -32,6 +32,7 @@ import { buildFirmwareItems } from "./firmware_items.ts";
 import { hostBrand } from "./host_cpu.ts";
 import { Gsi, KvmLayout, PciSlot, Port, RamLayout, splitRam } from "./layout.ts";
 import { DEVICE_CUSTODY_SIZE, DeviceCustody } from "./device_custody.ts";
+import { type ImageFile, type KnownImage, knownImages } from "./known_images.ts";
 import type {
   DeviceControlHandle,
   DeviceProcessHandle,
@@ -51,7 +52,7 @@ export interface DeviceStart {
   /** Absolute paths of what they need to start besides the executable and its libraries. */
   readonly readable: readonly string[];
   /** Opens every file that a controller's images are made of; whoever calls it owns them. */
-  readonly openFiles: (controller: ControllerConfig) => readonly { readonly path: string; readonly fd: number }[];
+  readonly openFiles: (controller: ControllerConfig) => readonly ImageFile[];
   /** Says what is missing of a jail. */
   readonly log: (line: string) => void;
 }
@@ -222,6 +223,8 @@ class DeviceProcesses {
   readonly #config: VmmConfig;
   readonly #log: DeviceStart["log"];
   readonly #links: DeviceLink[] = [];
+  /** By device: the images that it was started with, where it may be started again. */
+  readonly #images: KnownImage[][] = [];
   readonly #custody = new SharedArrayBuffer(DEVICE_CUSTODY_SIZE);
   #spawner: SpawnerProcess | undefined;
 
@@ -229,18 +232,19 @@ class DeviceProcesses {
     this.#config = config;
     this.#log = start.log;
     try {
-      for (const device of config.devices) {
+      for (const [i, device] of config.devices.entries()) {
+        this.#images[i] = [];
         if (device.kind === "proxy") {
           requireLink(device);
           this.#links.push({ device, id: device.id, fd: device.fd, process: undefined });
         } else {
-          const process = startDeviceProcess(device, start);
+          const process = startDeviceProcess(device, start, this.#images[i]);
           this.#links.push({ device, id: device.controller.id, fd: process.fd, process });
         }
       }
       // After them, since the machine's start waits for them and not for this.
       const restarts = config.devices.some((device) => device.kind === "local" && device.restarts > 0);
-      if (restarts) this.#spawner = startSpawner(start.self, start.arguments);
+      if (restarts) this.#spawner = startSpawner(start.self, start.arguments, this.#images);
     } catch (error) {
       this.end();
       throw error;
@@ -328,16 +332,20 @@ function doAll(actions: readonly (() => void)[]): void {
   if (errors.length > 0) throw errors[0];
 }
 
+/** @param known Gets what tells the images from others, for a device that may be started again. */
 function startDeviceProcess(
-  { controller, sandboxed, securityContext }: LocalDeviceConfig,
+  { controller, sandboxed, securityContext, restarts }: LocalDeviceConfig,
   { self, readable, openFiles, log }: DeviceStart,
+  known: KnownImage[],
 ) {
-  if (!sandboxed) return spawnDeviceProcess(self, controller);
-  const process = spawnJailedDeviceProcess(self, controller, {
-    files: openFiles(controller),
-    readable,
-    securityContext,
-  });
+  const files = sandboxed || restarts > 0 ? openFiles(controller) : [];
+  if (restarts > 0) known.push(...knownImages(files));
+  if (!sandboxed) {
+    // The process opens them itself, by their paths.
+    closeAll(files.map(({ fd }) => fd));
+    return spawnDeviceProcess(self, controller);
+  }
+  const process = spawnJailedDeviceProcess(self, controller, { files, readable, securityContext });
   for (const missing of process.missing) tellMissing(controller.id, missing, log);
   return process;
 }

@@ -26,13 +26,15 @@ import {
   spawnJailedDeviceProcess,
 } from "../proxy/device_process.ts";
 import type { LocalDeviceConfig, VmmConfig } from "./config.ts";
-import { encodeAnswer, LockedImageError, REQUEST_SIZE, SPAWNER_FD, SpawnerAction } from "./spawner_protocol.ts";
-
-/** A file that a device process is given. */
-interface ImageFile {
-  readonly path: string;
-  readonly fd: number;
-}
+import { type ImageFile, type KnownImage, readKnownImages, requireSameImages } from "./known_images.ts";
+import {
+  encodeAnswer,
+  KNOWN_IMAGES_FD,
+  LockedImageError,
+  REQUEST_SIZE,
+  SPAWNER_FD,
+  SpawnerAction,
+} from "./spawner_protocol.ts";
 
 /** How device processes are started. */
 export interface SpawnerStart {
@@ -52,24 +54,29 @@ export interface SpawnerStart {
  * @throws {Error} when it was not started by a VMM.
  */
 export function runSpawner(config: VmmConfig, start: SpawnerStart): number {
-  if (!isInheritedFd(SPAWNER_FD) || !isUnixStreamSocket(SPAWNER_FD)) {
+  if (!isInheritedFd(SPAWNER_FD) || !isUnixStreamSocket(SPAWNER_FD) || !isInheritedFd(KNOWN_IMAGES_FD)) {
     throw new Error("This part of splitvm is started by a virtual machine, and by nobody else");
   }
   endWithParent();
   denyNewPrivilegesHere();
-  return new Spawner(config, start).serve();
+  const known = readKnownImages(KNOWN_IMAGES_FD);
+  closeFd(KNOWN_IMAGES_FD);
+  return new Spawner(config, start, known).serve();
 }
 
 class Spawner {
   readonly #config: VmmConfig;
   readonly #start: SpawnerStart;
+  readonly #known: readonly (readonly KnownImage[])[];
   readonly #socket = new MessageSocket(SPAWNER_FD);
   /** By device: its newest process, until its root has been emptied. */
   readonly #newest = new Map<number, DeviceProcess | JailedDeviceProcess>();
 
-  constructor(config: VmmConfig, start: SpawnerStart) {
+  /** @param known The images that each device was started with. */
+  constructor(config: VmmConfig, start: SpawnerStart, known: readonly (readonly KnownImage[])[]) {
     this.#config = config;
     this.#start = start;
+    this.#known = known;
   }
 
   /** @returns the exit status, once the VMM has gone away. */
@@ -126,16 +133,24 @@ class Spawner {
 
   #spawnFor(device: number, corpses: ChildProcess[]): DeviceProcess | JailedDeviceProcess {
     const { controller, sandboxed, securityContext } = this.#localDevice(device);
-    const { self, readable, openFiles } = this.#start;
+    const { self, readable } = this.#start;
     const sibling = { bury: (corpse: ChildProcess) => void corpses.push(corpse) };
-    const files = openFiles(controller);
-    if (this.#start.areWritten(files)) {
-      closeAll(files.map(({ fd }) => fd));
-      throw new LockedImageError("its images are still locked by another process");
-    }
+    const files = this.#openFiles(device, controller);
     if (sandboxed) return spawnJailedDeviceProcess(self, controller, { files, readable, securityContext, sibling });
     for (const { fd } of files) closeFd(fd);
     return spawnDeviceProcess(self, controller, sibling);
+  }
+
+  #openFiles(device: number, controller: ControllerConfig): readonly ImageFile[] {
+    const files = this.#start.openFiles(controller);
+    try {
+      requireSameImages(files, this.#known[device] ?? []);
+      if (this.#start.areWritten(files)) throw new LockedImageError("its images are still locked by another process");
+      return files;
+    } catch (error) {
+      closeAll(files.map(({ fd }) => fd));
+      throw error;
+    }
   }
 
   #localDevice(device: number): LocalDeviceConfig {

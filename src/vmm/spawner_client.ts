@@ -12,10 +12,12 @@ import { reapChild, type SelfCommand } from "../proxy/device_process.ts";
 import type { Watcher } from "../qmp/connection.ts";
 import { SPAWNER } from "../start.ts";
 import type { DeviceCustody } from "./device_custody.ts";
+import { type KnownImage, writeKnownImages } from "./known_images.ts";
 import {
   ANSWER_SIZE,
   decodeAnswer,
   encodeRequest,
+  KNOWN_IMAGES_FD,
   LockedImageError,
   PROCESS_FDS,
   SPAWNER_FD,
@@ -47,22 +49,32 @@ export interface NewProcess {
   readonly pidfd: number;
 }
 
-/** Starts a spawner. @param argv The VMM's own command line. */
-export function startSpawner(self: SelfCommand, argv: readonly string[]): SpawnerProcess {
+/**
+ * Starts a spawner.
+ *
+ * @param argv The VMM's own command line.
+ * @param images The images that each device was started with.
+ */
+export function startSpawner(
+  self: SelfCommand,
+  argv: readonly string[],
+  images: readonly (readonly KnownImage[])[],
+): SpawnerProcess {
+  const known = writeKnownImages(images);
   const [fd, theirs] = createSocketPair();
   try {
     const process = spawn({
       command: [...self.command, SPAWNER, ...argv],
       env: self.env,
       ownGroup: true,
-      descriptors: new Map([[0, null], [1, null], [SPAWNER_FD, theirs]]),
+      descriptors: new Map([[0, null], [1, null], [SPAWNER_FD, theirs], [KNOWN_IMAGES_FD, known]]),
     });
     return { fd, process };
   } catch (cause) {
     closeFd(fd);
     throw new Error("Cannot start what starts device processes again (restart=off does without)", { cause });
   } finally {
-    closeFd(theirs);
+    closeAll([theirs, known]);
   }
 }
 

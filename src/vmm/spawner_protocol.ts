@@ -17,8 +17,9 @@
  * @module
  */
 
-/** The number of the spawner's socket in its own process. */
+/** The numbers of the spawner's socket in its own process, and of a file that holds the images that it may hand out. */
 export const SPAWNER_FD = 3;
+export const KNOWN_IMAGES_FD = 4;
 
 /** What is asked for. */
 export const SpawnerAction = {

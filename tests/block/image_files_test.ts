@@ -50,6 +50,26 @@ Deno.test(
 
 testNeeding(
   [QEMU_IMG],
+  "of the drive's own image it is known how large the disk is, if it can be told",
+  inFolder((folder) => {
+    const sizesOf = (file: string, format?: "raw" | "qcow2") => {
+      const drive = { id: "d0", file: `${folder}/${file}`, format, readOnly: false, snapshot: false };
+      return openDriveFiles(drive).map(({ fd, diskSize }) => (closeFd(fd), diskSize));
+    };
+    Deno.writeFileSync(`${folder}/base.img`, new Uint8Array(65536));
+    create(folder, "-b", "base.img", "-F", "raw", "top.qcow2", "1M");
+    assertEquals(sizesOf("base.img"), [65536]);
+    assertEquals(sizesOf("base.img", "qcow2"), [undefined]);
+    assertEquals(sizesOf("top.qcow2"), [1 << 20, undefined]);
+    const image = Deno.readFileSync(`${folder}/top.qcow2`);
+    image[7] = 9;
+    Deno.writeFileSync(`${folder}/top.qcow2`, image);
+    assertEquals(sizesOf("top.qcow2"), [undefined]);
+  }),
+);
+
+testNeeding(
+  [QEMU_IMG],
   "a chain of images is as many files, of which the first is written",
   inFolder((folder) => {
     Deno.writeFileSync(`${folder}/base.img`, new Uint8Array(65536));

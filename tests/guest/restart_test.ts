@@ -340,6 +340,33 @@ testOnKvm(
 
 for (const sandbox of ["on", "off"]) {
   testOnKvm(
+    `a disk that is another one by now, or has become smaller, is not taken for the guest's (sandbox=${sandbox})`,
+    (stage) => {
+      const machine = new Machine(stage, `restart=2,sandbox=${sandbox}`, idle);
+      machine.vmm.waitFor("waiting\r\n");
+      const image = `${stage.directory}/disk.img`;
+      Deno.renameSync(image, `${image}.away`);
+      Deno.writeFileSync(image, new Uint8Array(1 << 20));
+      machine.kill();
+      const problem = "device lsi0: its process could not be started again: ";
+      machine.vmm.waitForError(`${problem}${image} is another file than when the machine was started\n`);
+      assertEquals(machine.qmp.call("query-device-processes")[0].state, "restarting");
+      Deno.renameSync(`${image}.away`, image);
+      machine.awaitRestarts(1);
+      Deno.truncateSync(image, 1 << 19);
+      machine.kill();
+      const smaller = "has a disk of 524288 bytes, and had 1048576 when the machine was started";
+      machine.vmm.waitForError(`${problem}${image} ${smaller}\n`);
+      Deno.truncateSync(image, 1 << 21);
+      machine.awaitRestarts(2);
+      assertEquals(machine.vmm.errors.match(/could not be started again/g)?.length, 2, machine.vmm.errors);
+      machine.qmp.call("quit");
+      assertEquals(machine.vmm.wait(), { code: 0 });
+      machine.qmp.close();
+    },
+  );
+
+  testOnKvm(
     `a device process that cannot start says why, once, and serves when that is mended (sandbox=${sandbox})`,
     (stage) => {
       const image = `${stage.directory}/disk.qcow2`;
