@@ -26,6 +26,18 @@ Deno.test("what is wrong is repeated as it was written", () => {
   }
 });
 
+Deno.test("a budget that is none is told what one is", () => {
+  for (const word of ["--budget=5m", "--budget=", "--budget=ss"]) {
+    assertThrows(() => plan(word), UsageError, `${word}: expected seconds, such as 60s, or a number of inputs`);
+  }
+});
+
+Deno.test("an option that takes one value is given once", () => {
+  for (const name of ["budget", "seed", "keep"]) {
+    assertThrows(() => plan(`--${name}=1`, `--${name}=2`), UsageError, `--${name}=2: --${name} is given twice`);
+  }
+});
+
 Deno.test("help is given whatever else there is", () => {
   assertEquals(readPlan(["--help"], KNOWN), "help");
   assertEquals(readPlan(["--seed=1", "-h"], KNOWN), "help");

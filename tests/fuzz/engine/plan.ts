@@ -25,8 +25,10 @@ export class UsageError extends Error {
 /** Most inputs that are kept of a target: each one is run by the tests. */
 const MOST_KEPT = 1000;
 
+const isWhole = (digits: string) => /^\d{1,12}$/.test(digits);
+
 function wholeNumber(option: string, digits: string, least: number, most: number): number {
-  if (!/^\d{1,12}$/.test(digits)) throw new UsageError(`${option}: not a whole number`);
+  if (!isWhole(digits)) throw new UsageError(`${option}: not a whole number`);
   const value = Number(digits);
   if (value < least || value > most) throw new UsageError(`${option}: has to be from ${least} to ${most}`);
   return value;
@@ -34,7 +36,9 @@ function wholeNumber(option: string, digits: string, least: number, most: number
 
 function readBudget(text: string): Plan["budget"] {
   const option = `--budget=${text}`;
-  if (text.endsWith("s")) return { seconds: wholeNumber(option, text.slice(0, -1), 1, 1e9) };
+  const digits = text.replace(/s$/, "");
+  if (!isWhole(digits)) throw new UsageError(`${option}: expected seconds, such as 60s, or a number of inputs`);
+  if (digits !== text) return { seconds: wholeNumber(option, digits, 1, 1e9) };
   return { inputs: wholeNumber(option, text, 1, 1e12) };
 }
 
@@ -51,13 +55,19 @@ export function readPlan(args: string[], known: readonly string[]): Plan | "help
     boolean: ["help"],
     string: ["budget", "target", "seed", "keep"],
     alias: { help: "h" },
-    collect: ["target"],
+    collect: ["budget", "target", "seed", "keep"],
     unknown: (word: string) => {
       throw new UsageError(`${word}: unknown`);
     },
-  }) as unknown as { help: boolean; budget?: string; target: string[]; seed?: string; keep?: string };
+  }) as unknown as { help: boolean } & Record<"budget" | "target" | "seed" | "keep", string[]>;
   if (options.help) return "help";
-  const { budget = "60s", target, seed = `${today}`, keep = "0" } = options;
+  const { target } = options;
+  const single = (name: "budget" | "seed" | "keep", otherwise: string) => {
+    const [value = otherwise, ...more] = options[name];
+    if (more.length > 0) throw new UsageError(`--${name}=${more[0]}: --${name} is given twice`);
+    return value;
+  };
+  const [budget, seed, keep] = [single("budget", "60s"), single("seed", `${today}`), single("keep", "0")];
   for (const name of target) if (!known.includes(name)) throw new UsageError(`--target=${name}: unknown`);
   return {
     budget: readBudget(budget),
