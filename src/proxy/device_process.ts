@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { Errno, SyscallError } from "../ffi/errno.ts";
 import { type ChildProcess, type ExitStatus, Signal, spawn } from "../ffi/process.ts";
 import { closeAll, createSocketPair } from "../ffi/socket.ts";
 import { pollFd, Ready } from "../ffi/event.ts";
@@ -133,11 +134,25 @@ export function spawnJailedDeviceProcess(
  * @returns how it ended.
  */
 export function reapDeviceProcess({ process }: DeviceProcess): ExitStatus {
-  return reapChild(process);
+  return reapChild(process, GRACE);
 }
 
-/** The same for any process that has been told to end. @param grace How long it may take, in milliseconds. */
-export function reapChild(process: ChildProcess, grace: number = GRACE): ExitStatus {
+/**
+ * The same for any process that has been told to end, unless another thread has reaped it, as the control thread does with those that end before
+ * the machine.
+ *
+ * @param grace How long it may take, in milliseconds.
+ */
+export function reapLeftChild(process: ChildProcess, grace: number = GRACE): void {
+  try {
+    reapChild(process, grace);
+  } catch (error) {
+    if (!(error instanceof SyscallError && error.errno === Errno.ECHILD)) throw error;
+    process.close();
+  }
+}
+
+function reapChild(process: ChildProcess, grace: number): ExitStatus {
   if (pollFd(process.pidfd, Ready.IN, grace) === 0) process.kill(Signal.KILL);
   const status = process.wait();
   process.close();

@@ -37,7 +37,8 @@ export function describeDeviceProcesses(
     return {
       device: proxy.id,
       state: restart?.state === "restarting" ? "restarting" : proxy.failed ? "failed" : "running",
-      ...process && restart && { pid: restart.pid, sandboxed: process.sandboxed, ...describeRestarts(restart) },
+      ...restart?.pid !== undefined && { pid: restart.pid },
+      ...process && restart && { sandboxed: process.sandboxed, ...describeRestarts(restart) },
       accelerated: ring !== undefined,
       deadline,
       ...proxy.heartbeat && { heartbeat: { interval, ...describeFigures(proxy.heartbeat.figures()) } },

@@ -7,6 +7,7 @@
  * @module
  */
 import { errorChain } from "../error_chain.ts";
+import { Ready } from "../ffi/event.ts";
 import { closeFd, redirectFd } from "../ffi/file.ts";
 import { childProcess, Signal } from "../ffi/process.ts";
 import type { PciProxy, ProxyHandle } from "../proxy/pci_proxy.ts";
@@ -98,9 +99,9 @@ export class DeviceRestart {
     return this.#policy.restarts;
   }
 
-  /** The process in charge. */
-  get pid(): number {
-    return this.#pid;
+  /** The process in charge; `undefined` while there is none. */
+  get pid(): number | undefined {
+    return this.#state === "running" ? this.#pid : undefined;
   }
 
   /** How many times it may be; 0 once there is nothing any more that would start it. */
@@ -126,9 +127,21 @@ export class DeviceRestart {
       return undefined;
     }
     this.#state = "failed";
+    this.#reap();
     const why = decision.restart ? GONE : decision.why;
     if (why !== undefined) log(`device ${proxy.id} is not started again: ${why}`);
     return why;
+  }
+
+  /** Nothing comes after the process any more, which would take it along: it is not to stay a zombie. It has been killed, but may take a while. */
+  #reap(): void {
+    const { process: { pidfd }, host: { watcher, custody } } = this.#options;
+    custody.change(() => {
+      const watch = watcher.watch(pidfd, Ready.IN, () => {
+        watch.cancel();
+        custody.change(() => void this.#child().poll());
+      });
+    });
   }
 
   async #attempt(spawner: SpawnerClient): Promise<void> {

@@ -11,6 +11,7 @@ import {
   type DeviceProcess,
   type JailedDeviceProcess,
   reapDeviceProcess,
+  reapLeftChild,
   type SelfCommand,
   spawnDeviceProcess,
   spawnJailedDeviceProcess,
@@ -314,7 +315,7 @@ class DeviceProcesses {
     doAll([
       ...links.map(({ fd }) => () => closeFd(fd)),
       () => spawner && endSpawner(spawner),
-      ...links.map(({ process }) => () => process && reapDeviceProcess(process)),
+      ...links.map(({ process }) => () => process && reapLeftChild(process.process)),
     ]);
   }
 }

@@ -8,7 +8,7 @@ import { Ready } from "../ffi/event.ts";
 import { closeFd } from "../ffi/file.ts";
 import { type ChildProcess, childProcess, Signal, spawn } from "../ffi/process.ts";
 import { closeAll, createSocketPair, MessageSocket, shutdownSocket, WOULD_BLOCK } from "../ffi/socket.ts";
-import { reapChild, type SelfCommand } from "../proxy/device_process.ts";
+import { reapLeftChild, type SelfCommand } from "../proxy/device_process.ts";
 import type { Watcher } from "../qmp/connection.ts";
 import { SPAWNER } from "../start.ts";
 import type { DeviceCustody } from "./device_custody.ts";
@@ -88,22 +88,12 @@ const GRACE = 1_000;
 export function endSpawner({ fd, process }: SpawnerProcess): void {
   // What it is about to hand over it ends itself then.
   shutdownSocket(fd);
-  reapSpawner(process);
+  reapLeftChild(process, GRACE);
   const answers = new AnswerReader(fd);
   for (let answer = answers.next(); typeof answer === "object"; answer = answers.next()) {
     if (answer.process !== undefined) discard(answer.process);
   }
   closeFd(fd);
-}
-
-/** The control thread has reaped it when it has died before. */
-function reapSpawner(process: ChildProcess): void {
-  try {
-    reapChild(process, GRACE);
-  } catch (error) {
-    if (!(error instanceof SyscallError && error.errno === Errno.ECHILD)) throw error;
-    process.close();
-  }
 }
 
 /** Ends a process that nobody wants. */

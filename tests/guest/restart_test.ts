@@ -169,6 +169,23 @@ testOnKvm("a device process that is lost once more than restart= allows is not s
   machine.qmp.close();
 });
 
+for (const signal of [Signal.KILL, Signal.STOP]) {
+  testOnKvm(`a device process that is gone for good, after signal ${signal}, is no process any more`, (stage) => {
+    const machine = new Machine(stage, "deadline=500", idle);
+    machine.vmm.waitFor("waiting\r\n");
+    const first = machine.device!;
+    assertEquals(machine.qmp.call("query-device-processes")[0].pid, first);
+    machine.kill(signal);
+    machine.qmp.waitFor("DEVICE_PROCESS_FAILED");
+    const { state, pid, sandboxed } = machine.qmp.call("query-device-processes")[0];
+    assertEquals([state, pid, sandboxed], ["failed", undefined, true]);
+    stage.runUntil(() => !childrenOf(machine.vmm.pid).includes(first), "its zombie to be reaped");
+    machine.qmp.call("quit");
+    assertEquals(machine.vmm.wait(), { code: 0 });
+    machine.qmp.close();
+  });
+}
+
 testOnKvm("a device process that fails at once again and again is given up", (stage) => {
   const machine = new Machine(stage, "restart=on", idle);
   machine.vmm.waitFor("waiting\r\n");
@@ -327,7 +344,8 @@ testOnKvm(
     machine.vmm.waitForError("device lsi0: its process could not be started again: drive d0: Cannot open ");
     const end = performance.now() + 2_000;
     stage.runUntil(() => performance.now() >= end, "some starts");
-    assertEquals(machine.qmp.call("query-device-processes")[0].state, "restarting");
+    const { state, pid } = machine.qmp.call("query-device-processes")[0];
+    assertEquals([state, pid], ["restarting", undefined]);
     Deno.renameSync(`${image}.away`, image);
     machine.awaitRestarts(1);
     assertEquals(machine.vmm.errors.match(/could not be started again/g)?.length, 1, machine.vmm.errors);

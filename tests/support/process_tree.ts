@@ -74,8 +74,12 @@ function socketInode(path: string): string | undefined {
   }
 }
 
-/** Waits until a process is in a state, a letter: `T` for one that is stopped. @param process Its id, which may come later. */
-export function waitForState(process: () => number, letter: string, patience = 60_000): void {
+/**
+ * Waits until a process is in a state, a letter: `T` for one that is stopped, `undefined` when there is none any more.
+ *
+ * @param process Its id, which may come later.
+ */
+export function waitForState(process: () => number, letter: string | undefined, patience = 60_000): void {
   const deadline = performance.now() + patience;
   for (;;) {
     const pid = process();
