@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { blockDeviceSize, closeFd, fileStatus, FileType, OpenFlags, readAt } from "../ffi/file.ts";
+import { birthTime, blockDeviceSize, closeFd, fileStatus, FileType, OpenFlags, readAt } from "../ffi/file.ts";
 import type { DriveConfig, ImageFormat } from "../options/storage.ts";
 import { folderOf, resolveImageName, showName } from "./image_names.ts";
 import { identityOf } from "./open_host_file.ts";
@@ -24,7 +24,7 @@ export type DriveFiles = Pick<DriveConfig, "id" | "file" | "format" | "readOnly"
 
 /** A file that is open for the process that serves a drive. */
 export interface DriveFile extends GivenFile {
-  /** Tells it from all other files. */
+  /** Tells it from all other files, also from those that are made when it is gone. */
   readonly identity: string;
   /** Bytes of the disk, where the file is the drive's own image, and its header can be read. */
   readonly diskSize?: number;
@@ -56,8 +56,17 @@ interface Layer {
   readonly named?: boolean;
 }
 
+/**
+ * The inode of a file that is deleted goes to the next that is made; the time at which that happened tells them apart. Nodes of a block device
+ * come and go.
+ */
 function driveFile(path: string, fd: number, diskSize?: number): DriveFile {
-  return { path, fd, identity: identityOf(fd), diskSize };
+  const born = isBlockDevice(fd) ? undefined : birthTime(fd);
+  return { path, fd, identity: born === undefined ? identityOf(fd) : `${identityOf(fd)} of ${born}`, diskSize };
+}
+
+function isBlockDevice(fd: number): boolean {
+  return (fileStatus(fd).mode & FileType.MASK) === FileType.BLOCK_DEVICE;
 }
 
 function openLayer(files: DriveFile[], { path, format, named }: Layer, writable: boolean): void {
@@ -116,6 +125,5 @@ function contentsOf(fd: number, name: string, format: ImageFormat | undefined): 
 }
 
 function sizeOf(fd: number): number {
-  const { mode, size } = fileStatus(fd);
-  return (mode & FileType.MASK) === FileType.BLOCK_DEVICE ? blockDeviceSize(fd) : size;
+  return isBlockDevice(fd) ? blockDeviceSize(fd) : fileStatus(fd).size;
 }

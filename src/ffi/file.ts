@@ -54,6 +54,8 @@ const FD_CLOEXEC = 1;
 const F_GETFL = 3;
 const F_SETFL = 4;
 const AT_FDCWD = -100;
+const AT_EMPTY_PATH = 0x1000;
+const STATX_BTIME = 0x800;
 /** The kernel moves at most 2 GiB - 4 KiB in a call; a smaller step keeps results in an i32 with room to spare. */
 const MAX_TRANSFER = 1 << 30;
 
@@ -188,6 +190,18 @@ export function fileStatus(fd: number): FileStatus {
     size: Number(stat.getBigInt64(48, true)),
     allocated: Number(stat.getBigInt64(64, true)) * 512,
   };
+}
+
+/**
+ * When an open file was made, in nanoseconds since 1970, where its file system keeps that (statx(2), STATX_BTIME). It tells two files apart of
+ * which one was given the other's inode.
+ */
+export function birthTime(fd: number): bigint | undefined {
+  // struct statx: stx_mask @0, stx_btime.tv_sec @80, stx_btime.tv_nsec @88; 256 bytes.
+  const status = new DataView(new ArrayBuffer(256));
+  if (syscalls().statx(fd, cString(""), AT_EMPTY_PATH, STATX_BTIME, status) < 0) return undefined;
+  if ((status.getUint32(0, true) & STATX_BTIME) === 0) return undefined;
+  return status.getBigInt64(80, true) * 1_000_000_000n + BigInt(status.getUint32(88, true));
 }
 
 /** The type of the file system that an open file is on (linux/magic.h). */

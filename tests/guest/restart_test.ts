@@ -418,6 +418,20 @@ function setVersion(image: string, version: number): number {
   return byte[0];
 }
 
+testOnKvm("a file that is made when the image is gone is another one, though it may have its inode", (stage) => {
+  const machine = new Machine(stage, "restart=on", idle);
+  machine.vmm.waitFor("waiting\r\n");
+  const image = `${stage.directory}/disk.img`;
+  Deno.removeSync(image);
+  machine.kill();
+  machine.vmm.waitForError(/could not be started again: drive d0: Cannot open .*: there is no such file/);
+  Deno.writeFileSync(image, new Uint8Array(1 << 20));
+  machine.vmm.waitForError(`could not be started again: ${image} is another file than when the machine was started\n`);
+  machine.qmp.call("quit");
+  assertEquals(machine.vmm.wait(), { code: 0 });
+  machine.qmp.close();
+});
+
 testOnKvm("a device that is given up while its process is being replaced is told of once more", (stage) => {
   const machine = new Machine(stage, "restart=on", idle);
   machine.vmm.waitFor("waiting\r\n");
