@@ -112,15 +112,13 @@ disk_interrupt:
 .dma:
         test    al, ISTAT_DIP
         jz      .acknowledge
-        mov     ah, [ebx + DSTAT]
-        cmp     ah, NO_DEVICE
-        je      .acknowledge
-        and     ah, DIEN_ALL            ; ISTAT0 may have been another controller's than this is
-        jz      .acknowledge
         push    ecx
-        mov     ecx, [ebx + DSPS]
-        cmp     ecx, 0xffffffff         ; it went away between the two reads
+        mov     ecx, [ebx + DSPS]       ; before DSTAT: it stays while that has something, and where
+        mov     ah, [ebx + DSTAT]       ; a new controller takes over in between, that has nothing
+        cmp     ah, NO_DEVICE
         je      .gone
+        and     ah, DIEN_ALL            ; ISTAT0 may have been another controller's than this is
+        jz      .gone
         mov     [script_status], ecx
         or      [dma_status], ah
         mov     byte [interrupted], 1
