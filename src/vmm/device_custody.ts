@@ -4,6 +4,9 @@
  *
  * @module
  */
+import { Ready } from "../ffi/event.ts";
+import type { ChildProcess } from "../ffi/process.ts";
+import type { Watcher } from "../qmp/connection.ts";
 import { SharedLock } from "./shared_lock.ts";
 
 const Word = { LOCK: 0, ENDED: 1 } as const;
@@ -31,6 +34,16 @@ export class DeviceCustody {
   change(action: () => void): void {
     this.#lock.with(() => {
       if (!this.hasEnded) action();
+    });
+  }
+
+  /** For the control thread: takes the end of a process that nothing follows, when it comes, so that it does not stay a zombie. */
+  reapAtItsEnd(child: ChildProcess, watcher: Watcher): void {
+    this.change(() => {
+      const watch = watcher.watch(child.pidfd, Ready.IN, () => {
+        watch.cancel();
+        this.change(() => void child.poll());
+      });
     });
   }
 

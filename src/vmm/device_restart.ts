@@ -7,7 +7,6 @@
  * @module
  */
 import { errorChain } from "../error_chain.ts";
-import { Ready } from "../ffi/event.ts";
 import { closeFd, redirectFd } from "../ffi/file.ts";
 import { childProcess, Signal } from "../ffi/process.ts";
 import type { PciProxy, ProxyHandle } from "../proxy/pci_proxy.ts";
@@ -120,28 +119,18 @@ export class DeviceRestart {
 
   /** @returns why it is given up, where it is and somebody asked for a restart. */
   #follow(decision: RestartDecision): string | undefined {
-    const { host: { log, spawner }, proxy } = this.#options;
+    const { host: { custody, log, spawner, watcher }, proxy } = this.#options;
     if (decision.restart && spawner !== undefined && !spawner.hasGone) {
       this.#state = "restarting";
       setTimeout(() => void this.#attempt(spawner), decision.pause);
       return undefined;
     }
     this.#state = "failed";
-    this.#reap();
+    // It has been killed, but may take a while.
+    custody.reapAtItsEnd(this.#child(), watcher);
     const why = decision.restart ? GONE : decision.why;
     if (why !== undefined) log(`device ${proxy.id} is not started again: ${why}`);
     return why;
-  }
-
-  /** Nothing comes after the process any more, which would take it along: it is not to stay a zombie. It has been killed, but may take a while. */
-  #reap(): void {
-    const { process: { pidfd }, host: { watcher, custody } } = this.#options;
-    custody.change(() => {
-      const watch = watcher.watch(pidfd, Ready.IN, () => {
-        watch.cancel();
-        custody.change(() => void this.#child().poll());
-      });
-    });
   }
 
   async #attempt(spawner: SpawnerClient): Promise<void> {

@@ -195,10 +195,7 @@ export class SpawnerClient {
       this.#look();
       if (this.#hasClosed || custody.hasEnded) watch.cancel();
     });
-    const life = watcher.watch(pidfd, Ready.IN, () => {
-      life.cancel();
-      custody.change(() => void this.#process.poll());
-    });
+    custody.reapAtItsEnd(this.#process, watcher);
   }
 
   /** Whether it has gone away, and starts nothing any more. */
