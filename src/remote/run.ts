@@ -14,7 +14,7 @@ import { endWithParent } from "../ffi/process.ts";
 import type { ControllerConfig, RemoteConfig } from "./config.ts";
 import { registerDevice } from "./devices.ts";
 import { Lsi53c895a } from "./lsi53c895a/lsi53c895a.ts";
-import { openEndpoints } from "../qmp/endpoint.ts";
+import { openEndpoints, type QmpEndpoint } from "../qmp/endpoint.ts";
 import { log } from "../log.ts";
 import { isTracing, markPhase, printPhases } from "../startup_trace.ts";
 import { serveRemoteControl } from "./control.ts";
@@ -48,11 +48,7 @@ export async function runRemote(config: RemoteConfig): Promise<number> {
   const machine = new RemoteMachine(log);
   const { loop, runState } = machine;
   try {
-    try {
-      addDevices(machine, config);
-    } catch (error) {
-      throw config.startError === "qmp" ? tellClients(monitors.endpoints, error) : error;
-    }
+    addDevices(machine, config, monitors.endpoints);
     markPhase("devices and images");
     let quit = false;
     const onQuit = () => void (quit = true);
@@ -79,13 +75,17 @@ export async function runRemote(config: RemoteConfig): Promise<number> {
   return machine.failed ? 1 : 0;
 }
 
-/** Opens all that the process needs, locked down before it looks into any of it. */
-function addDevices(machine: RemoteMachine, config: RemoteConfig): void {
-  config.objects.forEach(requireGiven);
-  const release = config.sandbox ? lockDown(machine.loop, needsOf(config)) : undefined;
-  for (const object of config.objects) machine.add(object);
-  release?.();
-  closeGivenFiles();
+/** Opens all that the process needs, locked down before it looks into any of it. @param clients Whom to tell of what is in the way. */
+function addDevices(machine: RemoteMachine, config: RemoteConfig, clients: readonly QmpEndpoint[]): void {
+  try {
+    config.objects.forEach(requireGiven);
+    const release = config.sandbox ? lockDown(machine.loop, needsOf(config)) : undefined;
+    for (const object of config.objects) machine.add(object);
+    release?.();
+    closeGivenFiles();
+  } catch (error) {
+    throw config.startError === "qmp" ? tellClients(clients, error) : error;
+  }
 }
 
 /** What each driver's devices do besides what all do. */

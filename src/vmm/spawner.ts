@@ -137,7 +137,7 @@ class Spawner {
     const sibling = { bury: (corpse: ChildProcess) => void corpses.push(corpse) };
     const files = this.#openFiles(device, controller);
     if (sandboxed) return spawnJailedDeviceProcess(self, controller, { files, readable, securityContext, sibling });
-    for (const { fd } of files) closeFd(fd);
+    closeAll(files.map(({ fd }) => fd));
     return spawnDeviceProcess(self, controller, sibling);
   }
 
