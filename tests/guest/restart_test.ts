@@ -70,6 +70,13 @@ class Machine {
     for (let i = 0; i < 3; i++) this.vmm.waitFor("round ");
   }
 
+  /** Ends the machine, whatever its guest does. */
+  quit(): void {
+    this.qmp.call("quit");
+    assertEquals(this.vmm.wait(), { code: 0 });
+    this.qmp.close();
+  }
+
   /** Ends the guest, which checks its disk. @returns how many bus resets it has seen. */
   finish(): number {
     this.vmm.send("x");
@@ -150,9 +157,7 @@ testOnKvm("a guest that has not set up its device is not bothered", (stage) => {
   machine.replace();
   machine.vmm.send("x");
   machine.vmm.waitFor("ready\r\n");
-  machine.qmp.call("quit");
-  assertEquals(machine.vmm.wait(), { code: 0 });
-  machine.qmp.close();
+  machine.quit();
 });
 
 testOnKvm("a device process that is lost once more than restart= allows is not started again", (stage) => {
@@ -164,9 +169,7 @@ testOnKvm("a device process that is lost once more than restart= allows is not s
   machine.vmm.waitForError(
     "device lsi0 is not started again: it has been started again 2 times, which is all that restart= allows\n",
   );
-  machine.qmp.call("quit");
-  assertEquals(machine.vmm.wait(), { code: 0 });
-  machine.qmp.close();
+  machine.quit();
 });
 
 for (const signal of [Signal.KILL, Signal.STOP]) {
@@ -180,9 +183,7 @@ for (const signal of [Signal.KILL, Signal.STOP]) {
     const { state, pid, sandboxed } = machine.qmp.call("query-device-processes")[0];
     assertEquals([state, pid, sandboxed], ["failed", undefined, true]);
     stage.runUntil(() => !childrenOf(machine.vmm.pid).includes(first), "its zombie to be reaped");
-    machine.qmp.call("quit");
-    assertEquals(machine.vmm.wait(), { code: 0 });
-    machine.qmp.close();
+    machine.quit();
   });
 }
 
@@ -194,9 +195,7 @@ testOnKvm("a device process that fails at once again and again is given up", (st
   machine.vmm.waitForError(
     "device lsi0 is not started again: it has failed 5 times in a row within 10 s of its start\n",
   );
-  machine.qmp.call("quit");
-  assertEquals(machine.vmm.wait(), { code: 0 });
-  machine.qmp.close();
+  machine.quit();
 });
 
 testOnKvm("a device process is replaced while the machine stands still, and works when that goes on", (stage) => {
@@ -232,9 +231,7 @@ testOnKvm("the machine ends while its device process is being replaced, and leav
     machine.kill();
     const end = performance.now() + pause;
     stage.runUntil(() => performance.now() >= end, "a moment");
-    machine.qmp.call("quit");
-    assertEquals(machine.vmm.wait(), { code: 0 });
-    machine.qmp.close();
+    machine.quit();
   }
 });
 
@@ -289,9 +286,7 @@ testOnKvm("a device whose image somebody else has locked does not keep another o
     closeFd(fd);
   }
   machine.awaitRestarts(1);
-  machine.qmp.call("quit");
-  assertEquals(machine.vmm.wait(), { code: 0 });
-  machine.qmp.close();
+  machine.quit();
 });
 
 testOnKvm("without what starts device processes, a device stays gone, and the machine goes on", (stage) => {
@@ -308,9 +303,7 @@ testOnKvm("without what starts device processes, a device stays gone, and the ma
   machine.vmm.waitForError("device lsi0 is not started again: what starts device processes has ended\n");
   machine.vmm.send("x");
   machine.vmm.waitFor("ready\r\n");
-  machine.qmp.call("quit");
-  assertEquals(machine.vmm.wait(), { code: 0 });
-  machine.qmp.close();
+  machine.quit();
 });
 
 testOnKvm("a device process that hangs is ended, and replaced", (stage) => {
@@ -328,9 +321,7 @@ testOnKvm("the machine ends as ever when what starts device processes hangs, ask
   signalProcess(machine.spawner!, Signal.STOP);
   machine.kill();
   machine.vmm.waitForError(/is gone/);
-  machine.qmp.call("quit");
-  assertEquals(machine.vmm.wait(), { code: 0 });
-  machine.qmp.close();
+  machine.quit();
 });
 
 testOnKvm(
@@ -350,9 +341,7 @@ testOnKvm(
     machine.awaitRestarts(1);
     assertEquals(machine.vmm.errors.match(/could not be started again/g)?.length, 1, machine.vmm.errors);
     assertEquals(machine.qmp.call("query-device-processes")[0].restarts, 1);
-    machine.qmp.call("quit");
-    assertEquals(machine.vmm.wait(), { code: 0 });
-    machine.qmp.close();
+    machine.quit();
   },
 );
 
@@ -378,9 +367,7 @@ for (const sandbox of ["on", "off"]) {
       Deno.truncateSync(image, 1 << 21);
       machine.awaitRestarts(2);
       assertEquals(machine.vmm.errors.match(/could not be started again/g)?.length, 2, machine.vmm.errors);
-      machine.qmp.call("quit");
-      assertEquals(machine.vmm.wait(), { code: 0 });
-      machine.qmp.close();
+      machine.quit();
     },
   );
 
@@ -400,9 +387,7 @@ for (const sandbox of ["on", "off"]) {
       setVersion(image, version);
       machine.awaitRestarts(1);
       assertEquals(machine.vmm.errors.split("\n").length - 1, 3, machine.vmm.errors);
-      machine.qmp.call("quit");
-      assertEquals(machine.vmm.wait(), { code: 0 });
-      machine.qmp.close();
+      machine.quit();
     },
   );
 }
@@ -427,9 +412,7 @@ testOnKvm("a file that is made when the image is gone is another one, though it 
   machine.vmm.waitForError(/could not be started again: drive d0: Cannot open .*: there is no such file/);
   Deno.writeFileSync(image, new Uint8Array(1 << 20));
   machine.vmm.waitForError(`could not be started again: ${image} is another file than when the machine was started\n`);
-  machine.qmp.call("quit");
-  assertEquals(machine.vmm.wait(), { code: 0 });
-  machine.qmp.close();
+  machine.quit();
 });
 
 testOnKvm("a device that is given up while its process is being replaced is told of once more", (stage) => {
@@ -446,9 +429,7 @@ testOnKvm("a device that is given up while its process is being replaced is told
   machine.vmm.waitForError(`device lsi0 is ${why}\n`);
   assert(!machine.vmm.errors.includes("could not be started again"), machine.vmm.errors);
   assertEquals(machine.qmp.call("query-device-processes")[0].state, "failed");
-  machine.qmp.call("quit");
-  assertEquals(machine.vmm.wait(), { code: 0 });
-  machine.qmp.close();
+  machine.quit();
 });
 
 testOnKvm("what starts device processes is ended when it hangs, within the device's deadline", (stage) => {
@@ -462,7 +443,5 @@ testOnKvm("what starts device processes is ended when it hangs, within the devic
   );
   machine.vmm.waitForError("device lsi0 is not started again: what starts device processes has ended\n");
   assertEquals(machine.qmp.call("query-device-processes")[0].state, "failed");
-  machine.qmp.call("quit");
-  assertEquals(machine.vmm.wait(), { code: 0 });
-  machine.qmp.close();
+  machine.quit();
 });

@@ -1,12 +1,8 @@
 import { assert, assertEquals } from "@std/assert";
 import { type CallName, CallNumber } from "../../../src/ffi/jail/call_numbers.ts";
 import { serviceFilter, startFilter } from "../../../src/ffi/jail/device_calls.ts";
-import { compileFilter, type Filter } from "../../../src/ffi/jail/seccomp.ts";
-
-/** The calls that a filter lets through under some conditions or without. */
-function allowed({ rules }: Filter): Set<CallName> {
-  return new Set(rules.filter(({ verdict }) => verdict === "allow").map(({ call }) => call));
-}
+import { compileFilter } from "../../../src/ffi/jail/seccomp.ts";
+import { allowed, assertSocketsTellTheirKind } from "../../support/filters.ts";
 
 const PID = 1234;
 const FILTERS = [startFilter(), serviceFilter([], PID), serviceFilter(["storage"], PID)];
@@ -52,16 +48,7 @@ Deno.test("a class adds to what every device process may do, and takes nothing a
 });
 
 Deno.test("of a socket nothing is to be had but its kind, and nothing is to be set", () => {
-  const [SOL_SOCKET, SO_TYPE, SO_ACCEPTCONN, SO_DOMAIN] = [1, 3, 30, 39];
-  for (const filter of FILTERS) {
-    const rules = filter.rules.filter(({ call, verdict }) => call === "getsockopt" && verdict === "allow");
-    const conditions = [SO_TYPE, SO_ACCEPTCONN, SO_DOMAIN].map((option) => [
-      { index: 1, equals: SOL_SOCKET },
-      { index: 2, equals: option },
-    ]);
-    assertEquals(rules.map(({ when }) => when), conditions);
-    assert(!allowed(filter).has("setsockopt"));
-  }
+  for (const filter of FILTERS) assertSocketsTellTheirKind(filter);
 });
 
 Deno.test("no rule stands behind one that always applies", () => {
